@@ -1,0 +1,1 @@
+"""Rule results and time become alerts, incidents and notifications; pure."""

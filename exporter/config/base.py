@@ -1,0 +1,100 @@
+"""The manners that every configuration model shares, and the types its fields are made of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+#: Labels that pgheadroom sets itself; a configured one of that name would make two meanings of one word.
+RESERVED_LABELS = frozenset({"server", "pooler", "alertname", "severity", "family", "alertstate"})
+
+
+class Model(BaseModel):
+    """Frozen, and a stranger's key is an error rather than a setting that never took effect."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML gives anything
+    """Seconds of a Prometheus-style duration ("2s", "1m30s") or of a plain number.
+
+    >>> duration_seconds("1m30s")
+    90.0
+    >>> duration_seconds(0.5)
+    0.5
+    """
+    if isinstance(value, bool):
+        raise ValueError("a duration such as 2s, 5m or 1h30m is needed, not true or false")
+    if isinstance(value, int | float):
+        return float(value)
+    text = str(value).strip()
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration; write 2s, 500ms, 5m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def _label_name(name: str) -> str:
+    if not _LABEL_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a label name; use letters, digits and _")
+    if name in RESERVED_LABELS:
+        raise ValueError(f"{name!r} is a label that pgheadroom sets itself; choose another name")
+    return name
+
+
+def _label_value(value: Any) -> Any:  # noqa: ANN401  a parsing edge: `env: 1` is meant as text
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": _DURATION.pattern}],
+    "description": "a duration such as 500ms, 2s, 5m, 1h30m, or a number of seconds",
+}
+
+Seconds = Annotated[
+    float, BeforeValidator(duration_seconds), Field(gt=0, json_schema_extra=_DURATION_SCHEMA)
+]
+SecondsOrZero = Annotated[
+    float, BeforeValidator(duration_seconds), Field(ge=0, json_schema_extra=_DURATION_SCHEMA)
+]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\s\x00-\x1f]+$")]
+Labels = dict[
+    Annotated[str, BeforeValidator(_label_name)], Annotated[str, BeforeValidator(_label_value)]
+]
+
+
+def read_secret(path: Path) -> SecretStr:
+    """The text of a secret file without its trailing line break.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is empty or not text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return SecretStr(text)
+
+
+def secret_file(path: Path) -> Path:
+    """`path` itself, once it has been read for a try; the secret is read anew when it is used."""
+    try:
+        read_secret(path)
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {path}: {error.strerror}; check the path and its permissions"
+        ) from None
+    return path
+
+
+SecretFile = Annotated[Path, BeforeValidator(lambda value: Path(str(value)))]

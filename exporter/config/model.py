@@ -1,0 +1,106 @@
+"""The whole configuration, as one frozen value."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
+from exporter.config.base import Model, Name
+from exporter.config.server import Forecast, Polling, Server, Thresholds
+
+DEFAULT_LISTEN = "127.0.0.1:9970"
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:]*):(\d{1,5})")
+Part = TypeVar("Part", bound=Model)
+
+
+class Log(Model):
+    """How events are written to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Model):
+    """pgheadroom's configuration file."""
+
+    install_id: Annotated[str, Field(min_length=1, max_length=120)] = "pgheadroom"
+    """Names this installation in dedup keys, so that a lost disk still resolves what it opened."""
+    listen: str = DEFAULT_LISTEN
+    state_dir: Path = Path("pgheadroom-state")
+    external_url: str = ""
+    """Where people reach this pgheadroom's page; notifications link to it."""
+    log: Log = Log()
+    servers: Annotated[tuple[Server, ...], Field(min_length=1)]
+    polling: Polling = Polling()
+    thresholds: Thresholds = Thresholds()
+    forecast: Forecast = Forecast()
+    rules: Rules = Rules()
+    receivers: tuple[Annotated[Receiver, Field(discriminator="type")], ...] = ()
+    routes: tuple[Route, ...] = ()
+    """Empty: critical goes to PagerDuty and everything to the others."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        listen_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Config:
+        known = {receiver.name for receiver in self.receivers}
+        for index, route in enumerate(self.routes):
+            if route.receiver not in known:
+                raise ValueError(
+                    f"routes.{index}.receiver: no receiver is named {route.receiver!r};"
+                    f" there are: {', '.join(sorted(known)) or 'none'}"
+                )
+        return self
+
+    @property
+    def effective_routes(self) -> tuple[Route, ...]:
+        """The configured routes, or the default ones."""
+        if self.routes:
+            return self.routes
+        page = {"matchers": ('severity="critical"',)}
+        return tuple(
+            Route.model_validate(
+                {"receiver": each.name} | (page if isinstance(each, PagerDutyReceiver) else {})
+            )
+            for each in self.receivers
+        )
+
+    def polling_of(self, server: Server) -> Polling:
+        """`server`'s polling: its own keys over the file's."""
+        return _overlaid(self.polling, server.polling)
+
+    def thresholds_of(self, server: Server) -> dict[str, float]:
+        """`server`'s thresholds by name; those set to null are left out."""
+        values = _overlaid(self.thresholds, server.thresholds).model_dump()
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _overlaid(base: Part, own: Part | None) -> Part:
+    if own is None:
+        return base
+    return base.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; an empty host is every interface.
+
+    >>> listen_address("127.0.0.1:9970")
+    ('127.0.0.1', 9970)
+    >>> listen_address("[::1]:0")
+    ('::1', 0)
+    """
+    found = _LISTEN.fullmatch(text)
+    if not found or int(found[2]) > 65535:  # noqa: PLR2004  the largest TCP port
+        raise ValueError(f"{text!r} is not an address; write HOST:PORT, e.g. {DEFAULT_LISTEN}")
+    return found[1].strip("[]") or "0.0.0.0", int(found[2])  # noqa: S104  asked for by ":9970"
+
+
+__all__ = ["Config", "Name", "listen_address"]

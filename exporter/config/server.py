@@ -1,0 +1,108 @@
+"""A watched server, how it is polled, and at what it alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from exporter.config.base import Labels, Model, Name, Ratio, Seconds, SecretFile, secret_file
+
+
+class Polling(Model):
+    """How often a server is read, and how long an answer may take."""
+
+    interval: Seconds = 2.0
+    busy_interval: Seconds = 1.0
+    """The interval while more than `busy_above` of the usable slots are used, or the count climbs."""
+    busy_above: Ratio = 0.40
+    deadline: Seconds = 2.0
+    """A poll that takes longer is late; the session is kept."""
+    connect_deadline: Seconds = 5.0
+    counters_interval: Seconds = 10.0
+    facts_interval: Seconds = 60.0
+    probe_interval: Seconds = 30.0
+    probe_busy_interval: Seconds = 5.0
+    """The connect probe's interval above 70 % of the usable slots."""
+
+
+class Window(Model):
+    """One forecast: least squares over `window`, fired while exhaustion is nearer than `horizon`."""
+
+    window: Seconds
+    horizon: Seconds
+    hits: Annotated[int, Field(ge=1, le=100)]
+    """Consecutive polls whose gates hold before the forecast is exported."""
+
+
+class Forecast(Model):
+    """The three windows and the gates that they share (docs/forecast.md)."""
+
+    page: Window = Window(window=20, horizon=60, hits=2)
+    warning: Window = Window(window=60, horizon=300, hits=5)
+    leak: Window = Window(window=3600, horizon=14400, hits=5)
+    min_r_squared: Ratio = 0.80
+    min_used_ratio: Ratio = 0.40
+    breakout_slots: Annotated[int, Field(ge=1)] = 10
+    breakout_ratio: Ratio = 0.10
+    breakout_lookback: Seconds = 600.0
+
+
+class Thresholds(Model):
+    """Numbers that the shipped rules compare with, exported as `pgheadroom_threshold`.
+
+    Set one to null to switch its rules off for a server.
+    """
+
+    connections_warning: Ratio | None = 0.70
+    connections_critical: Ratio | None = 0.85
+    idle_in_transaction: Annotated[float, Field(ge=0)] | None = 10
+    idle_in_transaction_seconds: Seconds | None = 300.0
+    backends_waiting: Annotated[float, Field(ge=0)] | None = 20
+    role_connections: Ratio | None = 0.90
+    database_connections: Ratio | None = 0.90
+    stale_connections: Annotated[float, Field(ge=0)] | None = 20
+
+
+class Credentials(Model):
+    """Where a connection goes and what it shows there; the password is read for each connection."""
+
+    dsn: SecretStr
+    password_file: SecretFile | None = None
+
+    @field_validator("dsn")
+    @classmethod
+    def _dsn_parses(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.context is not None:
+            info.context.check_dsn(dsn.get_secret_value())
+        return dsn
+
+    @field_validator("password_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        return None if path is None else secret_file(path)
+
+
+class Probe(Model):
+    """The connect probe. Without credentials of its own it uses the server's."""
+
+    enabled: bool = True
+    credentials: Credentials | None = None
+
+
+class Server(Credentials):
+    """One Postgres server."""
+
+    name: Name
+    labels: Labels = {}
+    provider_reserved: Annotated[int, Field(ge=0)] = 0
+    """Slots that the provider holds back beyond what the settings show."""
+    client_addresses: bool = True
+    """Whether client addresses are read and exported; they never go into a notification unasked."""
+    stale_after: Seconds = 600.0
+    """Idle for longer than this counts as stale: a frozen function container."""
+    probe: Probe = Probe()
+    polling: Polling | None = None
+    thresholds: Thresholds | None = None
+    """Instead of the file's `polling` and `thresholds`; keys left out keep the file's values."""

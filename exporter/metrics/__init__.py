@@ -1,0 +1,1 @@
+"""What was seen becomes Prometheus metric families; pure."""

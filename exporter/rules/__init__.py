@@ -1,0 +1,1 @@
+"""Prometheus rule files, evaluated over the families of one server; pure."""

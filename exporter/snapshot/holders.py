@@ -1,0 +1,95 @@
+"""Who holds the slots, and who has taken more of them lately."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from exporter.snapshot.activity import Activity, BackendGroup, count_by
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Slots held by one (application, role, database), and how many more than before.
+
+    `client_addr` is the busiest address of the holder, `""` where addresses are not collected.
+    """
+
+    application_name: str
+    usename: str
+    datname: str
+    used: int
+    grown: int = 0
+    client_addr: str = ""
+    client_addrs: int = 0
+
+    @property
+    def name(self) -> str:
+        """Short words for a person, e.g. "checkout (app on shop)"."""
+        application = self.application_name or "(no application_name)"
+        if not self.usename and not self.datname:
+            return f"{application} (authenticating)" if not self.application_name else application
+        return f"{application} ({self.usename or '?'} on {self.datname or '?'})"
+
+
+HolderKey = tuple[str, str, str]
+
+
+def _key(group: BackendGroup) -> HolderKey:
+    return group.application_name, group.usename, group.datname
+
+
+def holdings(activity: Activity) -> dict[HolderKey, int]:
+    """Slots per (application_name, usename, datname)."""
+    return dict(count_by(activity.clients, _key))
+
+
+def holders(activity: Activity, before: dict[HolderKey, int] | None = None) -> tuple[Holder, ...]:
+    """All holders, largest first; growth is against `before` (`holdings` of an earlier reading)."""
+    addresses: dict[HolderKey, Counter[str]] = {}
+    for group in activity.clients:
+        if group.client_addr:
+            addresses.setdefault(_key(group), Counter())[group.client_addr] += group.backends
+    found = []
+    for key, used in holdings(activity).items():
+        seen = addresses.get(key, Counter())
+        busiest = seen.most_common(1)[0][0] if seen else ""
+        grown = used - before.get(key, 0) if before is not None else 0
+        found.append(Holder(*key, used, grown, busiest, len(seen)))
+    return tuple(found)
+
+
+def growers(found: tuple[Holder, ...], most: int = 3) -> tuple[Holder, ...]:
+    """The holders that took the most slots since the earlier reading, fastest first."""
+    grown = [holder for holder in found if holder.grown > 0]
+    return tuple(sorted(grown, key=lambda holder: -holder.grown)[:most])
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTransaction:
+    """The transaction whose client has been silent the longest (seconds since `state_change`)."""
+
+    seconds: float
+    pid: int | None
+    application_name: str
+    usename: str
+    datname: str
+    client_addr: str = ""
+
+
+def oldest_idle_transaction(activity: Activity) -> IdleTransaction | None:
+    """The longest silent open transaction, None where there is none."""
+    idle = [
+        g for g in activity.clients if g.idle_in_transaction and g.state_age_seconds is not None
+    ]
+    if not idle:
+        return None
+    oldest = max(idle, key=lambda group: group.state_age_seconds or 0.0)
+    return IdleTransaction(
+        oldest.state_age_seconds or 0.0,
+        oldest.oldest_pid,
+        oldest.application_name,
+        oldest.usename,
+        oldest.datname,
+        oldest.client_addr,
+    )

@@ -1,0 +1,116 @@
+"""Everything known of one server at one instant: what the metrics, the rules and the pages read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from exporter.snapshot.activity import Activity
+from exporter.snapshot.slots import Limits
+
+
+class Reason(StrEnum):
+    """Why a poll, a login or a probe failed: the bounded values of the `reason` label."""
+
+    REFUSED = "refused"
+    """No slot was left: SQLSTATE 53300 for the whole server."""
+    ROLE_LIMIT = "role_limit"
+    DATABASE_LIMIT = "database_limit"
+    UNPRIVILEGED = "unprivileged"
+    LATE = "late"
+    AUTH = "auth"
+    TLS = "tls"
+    NETWORK = "network"
+    STARTING = "starting"
+    """Starting, shutting down or recovering: SQLSTATE 57P03."""
+    POOLED = "pooled"
+    """The DSN leads through a pooler."""
+    ERROR = "error"
+    """Anything that the table of messages does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the last attempt failed, in words without secrets, and what to do about it."""
+
+    reason: Reason
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What changes rarely: read every 60 s and on every new session.
+
+    `role_limits` and `database_limits` hold only the limits that are set (not -1).
+    """
+
+    version: str
+    version_num: int
+    role: str
+    limits: Limits
+    role_limits: Mapping[str, int] = field(default_factory=dict)
+    database_limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCounters:
+    """Sums of `pg_stat_database` over all databases; None before PostgreSQL 14."""
+
+    sessions: int | None = None
+    abandoned: int | None = None
+    fatal: int | None = None
+    killed: int | None = None
+    numbackends: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Backends per (datid, datname)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One good poll. `taken_at` is our clock in Unix seconds, `poll_seconds` what it took."""
+
+    taken_at: float
+    poll_seconds: float
+    activity: Activity
+    facts: ServerFacts
+    sessions: SessionCounters | None = None
+
+    @property
+    def used(self) -> int:
+        """Slots in use."""
+        return self.activity.used
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a new client saw: `via` is "direct" or a pooler's name, `reason` None on success."""
+
+    via: str
+    at: float
+    seconds: float
+    reason: Reason | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """The last good snapshot, whether it is current, and what was derived from the history.
+
+    `failure` is None while polls succeed. `forecasts` holds seconds until the usable slots run out,
+    by window name, for the windows whose gates hold.
+    """
+
+    server: str
+    snapshot: Snapshot | None = None
+    failure: Failure | None = None
+    failures: Mapping[Reason, int] = field(default_factory=dict)
+    growth_per_second: float | None = None
+    forecasts: Mapping[str, float] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def up(self) -> bool:
+        """Whether the last poll saw the server."""
+        return self.snapshot is not None and self.failure is None

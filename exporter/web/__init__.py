@@ -1,0 +1,1 @@
+"""HTTP: reads what is stored, never polls."""
