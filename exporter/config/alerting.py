@@ -12,6 +12,7 @@ from exporter.config.base import (
     Labels,
     Model,
     Name,
+    RuleFile,
     Seconds,
     SecondsOrZero,
     SecretFile,
@@ -37,8 +38,8 @@ class Rules(Model):
     """Which rule files are loaded besides the shipped pack, and what is changed in them."""
 
     shipped: bool = True
-    files: tuple[Path, ...] = ()
-    overrides: dict[str, RuleOverride] = {}
+    files: tuple[RuleFile, ...] = ()
+    overrides: dict[str, RuleOverride] = Field(default_factory=dict)
 
     @field_validator("files")
     @classmethod
@@ -87,7 +88,7 @@ class Matcher(Model):
 
 
 class Route(Model):
-    """What goes to a receiver: incidents whose labels meet all matchers. Every matching route applies."""
+    """What goes to a receiver: alerts whose labels meet all matchers. All such routes apply."""
 
     receiver: str
     matchers: tuple[Matcher, ...] = ()

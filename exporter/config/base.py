@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-#: Labels that pgheadroom sets itself; a configured one of that name would make two meanings of one word.
+#: Labels that pgheadroom sets itself; a configured one of that name would give a word two meanings.
 RESERVED_LABELS = frozenset({"server", "pooler", "alertname", "severity", "family", "alertstate"})
 
 
@@ -31,7 +31,7 @@ def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML g
     0.5
     """
     if isinstance(value, bool):
-        raise ValueError("a duration such as 2s, 5m or 1h30m is needed, not true or false")
+        raise ValueError("write a duration such as 2s, 5m or 1h30m")  # noqa: TRY004  pydantic collects ValueError
     if isinstance(value, int | float):
         return float(value)
     text = str(value).strip()
@@ -97,4 +97,11 @@ def secret_file(path: Path) -> Path:
     return path
 
 
-SecretFile = Annotated[Path, BeforeValidator(lambda value: Path(str(value)))]
+def resolved(value: Any, info: ValidationInfo) -> Path:  # noqa: ANN401  a parsing edge
+    """A path as written, a relative one from the configuration file's folder."""
+    path = Path(str(value)).expanduser()
+    return path if info.context is None else Path(info.context.base) / path
+
+
+SecretFile = Annotated[Path, BeforeValidator(resolved)]
+RuleFile = Annotated[Path, BeforeValidator(resolved)]

@@ -34,7 +34,7 @@ class Config(Model):
     external_url: str = ""
     """Where people reach this pgheadroom's page; notifications link to it."""
     log: Log = Log()
-    servers: Annotated[tuple[Server, ...], Field(min_length=1)]
+    servers: tuple[Server, ...]
     polling: Polling = Polling()
     thresholds: Thresholds = Thresholds()
     forecast: Forecast = Forecast()
@@ -47,6 +47,13 @@ class Config(Model):
     @classmethod
     def _address(cls, value: str) -> str:
         listen_address(value)
+        return value
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        if not value:
+            raise ValueError("name at least one server, with its dsn")
         return value
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ class Polling(Model):
 
     interval: Seconds = 2.0
     busy_interval: Seconds = 1.0
-    """The interval while more than `busy_above` of the usable slots are used, or the count climbs."""
+    """While more than `busy_above` of the usable slots are used, or the count climbs."""
     busy_above: Ratio = 0.40
     deadline: Seconds = 2.0
     """A poll that takes longer is late; the session is kept."""
@@ -28,7 +28,7 @@ class Polling(Model):
 
 
 class Window(Model):
-    """One forecast: least squares over `window`, fired while exhaustion is nearer than `horizon`."""
+    """One forecast: least squares over `window`, exported while exhaustion is within `horizon`."""
 
     window: Seconds
     horizon: Seconds
@@ -95,7 +95,7 @@ class Server(Credentials):
     """One Postgres server."""
 
     name: Name
-    labels: Labels = {}
+    labels: Labels = Field(default_factory=dict)
     provider_reserved: Annotated[int, Field(ge=0)] = 0
     """Slots that the provider holds back beyond what the settings show."""
     client_addresses: bool = True

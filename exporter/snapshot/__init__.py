@@ -1,1 +1,1 @@
-"""Frozen values of what was seen on a server, and what follows from them; pure, standard library only."""
+"""Frozen values of what was seen on a server, and what follows; pure, standard library only."""

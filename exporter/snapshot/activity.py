@@ -1,7 +1,7 @@
 """What `pg_stat_activity` held at one instant, grouped, and the counts that follow from it.
 
-Names are the catalog's. A group is one row of `sources/sql/activity.sql`: backends that agree in all
-of its labels. Ages are seconds by the server's own clock, never by ours.
+Names are the catalog's. A group is one row of `sources/sql/activity.sql`: backends that agree in
+all of its labels. Ages are seconds by the server's own clock, never by ours.
 """
 
 from __future__ import annotations

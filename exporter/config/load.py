@@ -1,0 +1,181 @@
+"""A YAML file, or the environment alone, becomes a `Config` or a `ConfigError`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import ValidationError
+
+from exporter.config.alerting import PAGERDUTY_ENQUEUE
+from exporter.config.errors import ConfigError, Problem, problems_of
+from exporter.config.model import Config
+
+_REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
+
+
+class Checks(Protocol):
+    """What only other rooms can tell of a value; handed in, because config imports nobody."""
+
+    def check_dsn(self, dsn: str) -> None:
+        """Raise ValueError with one sentence, without the password, if `dsn` cannot be parsed."""
+
+    def rule_problems(self, files: Sequence[Path]) -> list[str]:
+        """What is wrong with these rule files, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The validation context: the checks, and the folder that relative paths start from."""
+
+    checks: Checks
+    base: Path
+
+    def check_dsn(self, dsn: str) -> None:
+        """See `Checks.check_dsn`."""
+        self.checks.check_dsn(dsn)
+
+    def rule_problems(self, files: Sequence[Path]) -> list[str]:
+        """See `Checks.rule_problems`."""
+        return self.checks.rule_problems(files)
+
+
+def load(path: Path | None, environ: Mapping[str, str], checks: Checks) -> Config:
+    """The configuration of `path`, or of the environment where there is no file.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    if path is None:
+        return _validated(_from_environment(environ), "environment", Context(checks, Path.cwd()))
+    raw, problems = _interpolated(_read(path), environ)
+    return _validated(raw, str(path), Context(checks, path.resolve().parent), problems)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    raw: Any
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("", f"cannot read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), [Problem("", "not UTF-8 text")]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), [Problem("", _yaml_message(error))]) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(str(path), [Problem("", "not a mapping; begin with `servers:`")])
+    return raw
+
+
+def _yaml_message(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys; here the second is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  the base class's signature
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, count in Counter(keys).items():
+            if count > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice in one mapping", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _interpolated(
+    raw: dict[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """`raw` with `${NAME}` and `${NAME:-default}` filled in from the environment; `$$` is a `$`."""
+    problems: list[Problem] = []
+
+    def text(value: str, where: str) -> str:
+        def replace(found: re.Match[str]) -> str:
+            if found[1] is None:
+                return "$"
+            default: str | None = found[2]
+            if found[1] not in environ and default is None:
+                problems.append(Problem(where, f"the environment variable {found[1]} is not set"))
+            return environ.get(found[1], default or "")
+
+        return _REFERENCE.sub(replace, value)
+
+    def walk(value: Any, where: str) -> Any:  # noqa: ANN401  a parsing edge: YAML gives anything
+        if isinstance(value, str):
+            return text(value, where)
+        if isinstance(value, dict):
+            return {k: walk(v, f"{where}.{k}" if where else str(k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return value
+
+    return walk(raw, ""), problems
+
+
+def _validated(
+    raw: dict[str, Any], origin: str, context: Context, problems: Sequence[Problem] = ()
+) -> Config:
+    found = [*problems, *_twins(raw, "servers"), *_twins(raw, "receivers")]
+    try:
+        config = Config.model_validate(raw, context=context)
+    except ValidationError as error:
+        reported = {problem.where for problem in found}
+        found += [each for each in problems_of(error, Config) if each.where not in reported]
+        raise ConfigError(origin, found) from None
+    if found:
+        raise ConfigError(origin, found)
+    return config
+
+
+def _twins(raw: dict[str, Any], section: str) -> Iterator[Problem]:
+    """Entries that share a name; seen in the raw list, so that no other mistake hides them."""
+    entries = raw.get(section)
+    first: dict[str, int] = {}
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            yield Problem(
+                f"{section}[{index}].name",
+                f"{name!r} is already the name of {section}[{first[name]}]; names must differ",
+            )
+        first.setdefault(name, index)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the four variables say; the names are the vendors' and the platforms' usual ones."""
+    dsn = environ.get("DATABASE_URL", "")
+    if not dsn:
+        raise ConfigError(
+            "environment",
+            [Problem("DATABASE_URL", "not set; set it, or give a file with --config FILE")],
+        )
+    receivers: list[dict[str, Any]] = []
+    if key := environ.get("PAGERDUTY_ROUTING_KEY"):
+        url = environ.get("PAGERDUTY_URL") or PAGERDUTY_ENQUEUE
+        receivers.append({"name": "pagerduty", "type": "pagerduty", "routing_key": key, "url": url})
+    if webhook := environ.get("SLACK_WEBHOOK_URL"):
+        receivers.append({"name": "slack", "type": "slack", "webhook_url": webhook})
+    server = {"name": _server_name(dsn), "dsn": dsn}
+    return {"servers": [server], "receivers": receivers}
+
+
+def _server_name(dsn: str) -> str:
+    """The first host of a DSN, as far as it can be seen without libpq."""
+    try:
+        host = urlsplit(dsn.split(",", maxsplit=1)[0]).hostname or ""
+    except ValueError:
+        host = ""
+    found = re.search(r"(?:^|\s)host\s*=\s*'?([^\s',]+)", dsn)
+    name = host or (found[1] if found else "")
+    return re.sub(r"[^\w.:-]", "_", name.rsplit("/", 1)[-1]) or "postgres"
