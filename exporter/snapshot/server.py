@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from exporter.snapshot.activity import Activity
+from exporter.snapshot.activity import Activity, count_by
 from exporter.snapshot.slots import Limits
 
 
@@ -81,6 +81,27 @@ class Snapshot:
         """Slots in use."""
         return self.activity.used
 
+    def role_use(self) -> tuple[LimitUse, ...]:
+        """Every role with a CONNECTION LIMIT, and what it uses of it."""
+        used = count_by(self.activity.clients, lambda group: group.usename)
+        limits = self.facts.role_limits.items()
+        return tuple(LimitUse(name, used.get(name, 0), limit) for name, limit in limits)
+
+    def database_use(self) -> tuple[LimitUse, ...]:
+        """Every database with a CONNECTION LIMIT, and what is used of it."""
+        used = count_by(self.activity.clients, lambda group: group.datname)
+        limits = self.facts.database_limits.items()
+        return tuple(LimitUse(name, used.get(name, 0), limit) for name, limit in limits)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """Connections of a role or database against its own limit."""
+
+    name: str
+    used: int
+    limit: int
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -104,6 +125,8 @@ class ServerState:
     server: str
     snapshot: Snapshot | None = None
     failure: Failure | None = None
+    failing_since: float | None = None
+    """When polls began to fail, Unix seconds of the watcher's steady clock."""
     failures: Mapping[Reason, int] = field(default_factory=dict)
     growth_per_second: float | None = None
     forecasts: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,96 @@
+"""Making prometheus_client families, and putting those of several servers together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Families = tuple[Metric, ...]
+
+
+class Builder:
+    """Collects the families of one endpoint; every sample carries its constant labels."""
+
+    def __init__(self, **constant: str) -> None:
+        self._constant = constant
+        self._families: dict[str, Metric] = {}
+
+    def gauge(self, name: str, documentation: str, value: float | None, **labels: str) -> None:
+        """Add a sample to the gauge `name`; a value of None adds nothing."""
+        self._add(name, name, documentation, "gauge", value, labels)
+
+    def counter(self, name: str, documentation: str, value: float | None, **labels: str) -> None:
+        """Add a sample to the counter `name`, which ends in `_total`; None adds nothing."""
+        self._add(name.removesuffix("_total"), name, documentation, "counter", value, labels)
+
+    def _add(  # noqa: PLR0913, PLR0917  one line of the exposition has that many parts
+        self,
+        family: str,
+        name: str,
+        documentation: str,
+        kind: str,
+        value: float | None,
+        labels: Mapping[str, str],
+    ) -> None:
+        if value is None:
+            return
+        metric = self._families.get(family)
+        if metric is None:
+            metric = self._families[family] = Metric(family, documentation, kind)
+        metric.samples.append(Sample(name, {**self._constant, **labels}, float(value)))
+
+    def histogram(
+        self,
+        name: str,
+        documentation: str,
+        buckets: Mapping[float, int],
+        total: float,
+        **labels: str,
+    ) -> None:
+        """Add a histogram: cumulative counts by upper bound, the last infinite, and the sum."""
+        for bound, count in buckets.items():
+            le = "+Inf" if bound == float("inf") else str(bound)
+            self._add(
+                name, f"{name}_bucket", documentation, "histogram", count, labels | {"le": le}
+            )
+        count = max(buckets.values(), default=0)
+        self._add(name, f"{name}_count", documentation, "histogram", count, labels)
+        self._add(name, f"{name}_sum", documentation, "histogram", total, labels)
+
+    def build(self) -> Families:
+        """The families, in the order of their first samples."""
+        return tuple(self._families.values())
+
+
+class _Fixed:
+    """The collector that prometheus_client's registry asks for: it has what it was given."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def merged(groups: Iterable[Families]) -> Families:
+    """One family per name; the exposition format allows each name to be described once."""
+    found: dict[str, Metric] = {}
+    for families in groups:
+        for family in families:
+            known = found.get(family.name)
+            if known is None:
+                known = Metric(family.name, family.documentation, family.type)
+                found[family.name] = known
+            known.samples.extend(family.samples)
+    return tuple(found.values())
+
+
+def render(families: Families) -> bytes:
+    """The Prometheus text format, by prometheus_client."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Fixed(families))
+    return generate_latest(registry)
