@@ -1,0 +1,163 @@
+"""The installed command as a child process, and what it says of itself."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_SAMPLE = re.compile(
+    r"(?P<name>pgheadroom_\w+)(?:\{(?P<labels>.*)\})? (?P<value>[-+]?[\d.]+(?:e[-+]?\d+)?)"
+)
+_WINDOW = re.compile(r'\bwindow="(\w+)"')
+_OWN_VARIABLES = ("DATABASE_URL", "SLACK_WEBHOOK_URL", "PAGERDUTY_ROUTING_KEY")
+_STOP_SECONDS = 10.0
+#: Straight to loopback, whatever proxy the environment names.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class WatcherError(Exception):
+    """pgheadroom did not come up; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What pgheadroom itself exports: slots, a share of them, seconds; None is not exported."""
+
+    used: float | None = None
+    usable: float | None = None
+    used_ratio: float | None = None
+    forecast_seconds: float | None = None
+    up: bool = False
+
+
+class Watcher:
+    """`pgheadroom run` beside the launch; a context manager that stops it by its pid."""
+
+    def __init__(self, configuration: str, folder: Path, listen: str) -> None:
+        self.url = f"http://{listen}"
+        self.metrics_url = f"{self.url}/metrics"
+        self._listen = listen
+        self._folder = folder
+        self._file = folder / "pgheadroom.yaml"
+        self._file.write_text(configuration, encoding="utf-8")
+        self._file.chmod(0o600)
+        self._log = folder / "pgheadroom.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        # -P: a folder named "exporter" where the user stands must not be run instead of this one.
+        command = [sys.executable, "-P", "-m", "exporter", "run", "--config", str(self._file)]
+        command += ["--listen", self._listen, "--state-dir", str(self._folder / "state")]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own command, from this interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=child_environment(os.environ),
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops its children
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_until_ready(self, deadline: float = 30.0) -> None:
+        """Return once pgheadroom has polled the server.
+
+        Raises:
+            WatcherError: it ended, or was not ready after `deadline` seconds.
+        """
+        until = time.monotonic() + deadline
+        while time.monotonic() < until:
+            if not self.running:
+                raise WatcherError(f"pgheadroom ended before it was ready:\n{self.log_tail()}")
+            if _get(f"{self.url}/readyz") is not None:
+                return
+            time.sleep(0.05)
+        raise WatcherError(
+            f"pgheadroom was not ready after {deadline:.0f} seconds:\n{self.log_tail()}"
+        )
+
+    def reading(self) -> Reading:
+        """What /metrics says now; an empty reading while it does not answer."""
+        return reading(_get(self.metrics_url) or "")
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        try:
+            text = self._log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without what would lead pgheadroom, libpq or HTTP away from loopback."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PG") and name not in _OWN_VARIABLES
+    }
+    return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def free_address() -> str:
+    """HOST:PORT of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def reading(metrics: str) -> Reading:
+    """What a text exposition of one watched server says."""
+    values: dict[str, float] = {}
+    for line in metrics.splitlines():
+        found = _SAMPLE.fullmatch(line)
+        if found:
+            window = _WINDOW.search(found["labels"] or "")
+            values[found["name"] + (f":{window[1]}" if window else "")] = float(found["value"])
+    return Reading(
+        used=values.get("pgheadroom_connections_used"),
+        usable=values.get("pgheadroom_connections_usable"),
+        used_ratio=values.get("pgheadroom_connections_used_ratio"),
+        forecast_seconds=values.get("pgheadroom_exhaustion_forecast_seconds:page"),
+        up=values.get("pgheadroom_up") == 1,
+    )
+
+
+def _get(url: str) -> str | None:
+    """The body of a 200 answer, None for anything else."""
+    try:
+        with _DIRECT.open(url, timeout=2.0) as answer:
+            return str(answer.read().decode("utf-8", "replace"))
+    except (OSError, http.client.HTTPException):
+        return None
