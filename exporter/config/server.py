@@ -7,7 +7,16 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from exporter.config.base import Labels, Model, Name, Ratio, Seconds, SecretFile, secret_file
+from exporter.config.base import (
+    Labels,
+    Model,
+    Name,
+    Ratio,
+    Seconds,
+    SecondsOrZero,
+    SecretFile,
+    secret_file,
+)
 
 
 class Polling(Model):
@@ -33,20 +42,26 @@ class Window(Model):
     window: Seconds
     horizon: Seconds
     hits: Annotated[int, Field(ge=1, le=100)]
-    """Consecutive polls whose gates hold before the forecast is exported."""
+    """Consecutive readings whose gates hold before the forecast is exported."""
+    step: SecondsOrZero = 0.0
+    """A reading is every poll (0), or the lowest count of each step: what a spike cannot lift."""
+    lookback: Seconds = 600.0
+    """How far before the window the count must have been lower."""
 
 
 class Forecast(Model):
-    """The three windows and the gates that they share (docs/forecast.md)."""
+    """The three windows and the gates that they share (docs/forecast.md).
 
-    page: Window = Window(window=20, horizon=60, hits=2)
-    warning: Window = Window(window=60, horizon=300, hits=5)
-    leak: Window = Window(window=3600, horizon=14400, hits=5)
+    Set a window to null to switch its forecast off.
+    """
+
+    page: Window | None = Window(window=20, horizon=60, hits=2)
+    warning: Window | None = Window(window=60, horizon=300, hits=5)
+    leak: Window | None = Window(window=3600, horizon=14400, hits=5, step=60, lookback=86400)
     min_r_squared: Ratio = 0.80
     min_used_ratio: Ratio = 0.40
     breakout_slots: Annotated[int, Field(ge=1)] = 10
     breakout_ratio: Ratio = 0.10
-    breakout_lookback: Seconds = 600.0
 
 
 class Thresholds(Model):

@@ -43,6 +43,11 @@ def aged_families(state: ServerState, now: float) -> Families:
     return builder.build()
 
 
+def without_aged(families: Families) -> Families:
+    """`families` less those that `aged_families` makes anew."""
+    return tuple(family for family in families if family.name not in (AGE, FAILING))
+
+
 def _add_watcher(builder: Builder, state: ServerState) -> None:
     builder.gauge("pgheadroom_up", "Whether the last poll saw the server.", float(state.up))
     for reason in Reason:

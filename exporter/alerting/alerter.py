@@ -1,0 +1,100 @@
+"""One server's alerting: results and time in, alerts, incidents and notifications out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporter.alerting.alerts import (
+    Alert,
+    Alerts,
+    advance,
+    alerts_from_json,
+    alerts_to_json,
+)
+from exporter.alerting.incidents import (
+    Incident,
+    Incidents,
+    incidents_from_json,
+    incidents_to_json,
+)
+from exporter.alerting.incidents import advance as advance_incidents
+from exporter.alerting.message import Before, Sender, compose
+from exporter.alerting.notification import Notification
+from exporter.alerting.routing import Routing
+from exporter.rules.evaluate import Outcome
+from exporter.snapshot.server import ServerState
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The alerts and open incidents of one server: all that alerting remembers."""
+
+    alerts: Alerts = field(default_factory=dict)
+    incidents: Incidents = field(default_factory=dict)
+
+    def to_json(self) -> Mapping[str, str]:
+        """Texts to keep, by name."""
+        return {
+            "alerts": alerts_to_json(self.alerts),
+            "incidents": incidents_to_json(self.incidents),
+        }
+
+    @classmethod
+    def from_json(cls, alerts: str | None, incidents: str | None) -> Book:
+        """The book that `to_json` wrote; a missing part is empty.
+
+        Raises:
+            ValueError: a text is not of that form.
+        """
+        return cls(
+            alerts_from_json(alerts) if alerts else {},
+            incidents_from_json(incidents) if incidents else {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one evaluation came to."""
+
+    book: Book
+    notifications: tuple[tuple[str, Notification], ...] = ()
+    """(receiver, notification), to be on disk before the first attempt."""
+    ended: tuple[Incident, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alerter:
+    """Decides for one server; holds no state of its own."""
+
+    routing: Routing
+    sender: Sender
+
+    def decide(
+        self,
+        book: Book,
+        outcomes: Sequence[Outcome],
+        state: ServerState,
+        before: Before | None,
+        now: float,
+    ) -> Decision:
+        """The book after one evaluation at `now`, and what must be told.
+
+        Args:
+            book: what was remembered.
+            outcomes: the results of every rule for this server.
+            state: what is known of the server.
+            before: who held what a while ago.
+            now: seconds of the steady clock.
+        """
+        alerts = advance(book.alerts, outcomes, now, observed=state.snapshot is not None)
+        step = advance_incidents(book.incidents, alerts.values(), state, self.routing, now)
+        notifications = tuple(
+            (told.receiver, compose(told, state, before, self.sender, now)) for told in step.told
+        )
+        return Decision(Book(alerts, step.open), notifications, step.ended)
+
+
+def firing(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """The alerts that are more than pending."""
+    return tuple(alert for alert in alerts if alert.fired_at is not None)

@@ -1,0 +1,198 @@
+"""What a notification says: the arithmetic, the rate, who holds the slots, what to do next.
+
+Everything here is taken from the last good snapshot: after exhaustion nobody can log in to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exporter.alerting.alerts import Alert
+from exporter.alerting.incidents import Incident, Told, dedup_key
+from exporter.alerting.notification import (
+    AlertLine,
+    Notification,
+    Resolution,
+    Situation,
+    Transition,
+)
+from exporter.alerting.words import about_words, arithmetic, duration_words, percent, rate_words
+from exporter.snapshot.activity import count_by
+from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction
+from exporter.snapshot.server import Failure, ServerState, Snapshot
+
+HEADLINE = 80
+"""Characters of a headline: what a telephone shows of a PagerDuty summary (alerting.md 5)."""
+TOP = 5
+#: Forecasts from the nearest to the furthest; the nearest that holds is the one to tell.
+WINDOWS = ("page", "warning", "leak")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Who held what a while ago, to tell who grew; `seconds` is how long ago."""
+
+    holdings: Mapping[HolderKey, int]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What every notification of this installation has in common."""
+
+    install_id: str = "pgheadroom"
+    source: str = ""
+    link: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def compose(
+    told: Told, state: ServerState, before: Before | None, sender: Sender, now: float
+) -> Notification:
+    """The notification for one receiver."""
+    incident = told.incident
+    situation = describe(state, before, now)
+    resolution = _resolution(incident, now) if told.transition is Transition.RESOLVED else None
+    labels = {
+        **sender.labels,
+        "server": incident.server,
+        "family": incident.family,
+        "severity": told.severity.value,
+    }
+    return Notification(
+        incident=incident.id,
+        server=incident.server,
+        family=incident.family,
+        severity=told.severity,
+        transition=told.transition,
+        at=now,
+        opened_at=incident.opened_at,
+        dedup_key=dedup_key(sender.install_id, incident.server, incident.family),
+        headline=_headline(told, situation, resolution),
+        labels=labels,
+        alerts=tuple(_line(alert) for alert in incident.alerts),
+        situation=situation,
+        resolution=resolution,
+        source=sender.source,
+        link=sender.link,
+    )
+
+
+def describe(state: ServerState, before: Before | None, now: float, top: int = TOP) -> Situation:
+    """What the server looks like, as of its last good snapshot."""
+    failure = _failure_words(state.failure)
+    snapshot = state.snapshot
+    if snapshot is None:
+        return Situation(failure=failure)
+    limits, used, activity = snapshot.facts.limits, snapshot.used, snapshot.activity
+    found = holders(activity, dict(before.holdings) if before is not None else None)
+    return Situation(
+        used=used,
+        usable=limits.usable,
+        arithmetic=arithmetic(used, limits.usable, limits.max_connections, limits.reserved),
+        rate=rate_words(state.growth_per_second),
+        time_left=_time_left(state, snapshot),
+        states=count_by(activity.clients, lambda group: group.state or "unknown"),
+        holders=found[:top],
+        growers=growers(found),
+        growth_window_seconds=before.seconds if before is not None else 0.0,
+        idle_transaction=oldest_idle_transaction(activity),
+        waiting=sum(group.backends for group in activity.clients if group.waiting),
+        data_age_seconds=max(0.0, now - snapshot.taken_at),
+        failure=failure,
+    )
+
+
+def _failure_words(failure: Failure | None) -> str:
+    if failure is None:
+        return ""
+    return f"{failure.message}. {failure.hint}" if failure.hint else failure.message
+
+
+def _time_left(state: ServerState, snapshot: Snapshot) -> str:
+    if snapshot.facts.limits.free(snapshot.used) == 0:
+        return "no usable slot left"
+    for window in WINDOWS:
+        if window in state.forecasts:
+            return f"full in {about_words(state.forecasts[window])} at the current rate"
+    return ""
+
+
+def _resolution(incident: Incident, now: float) -> Resolution:
+    return Resolution(
+        duration_seconds=max(0.0, now - incident.opened_at),
+        peak_used=incident.peak_used,
+        peak_usable=incident.peak_usable,
+        least_free=incident.least_free,
+        refused=incident.refused,
+    )
+
+
+def _line(alert: Alert) -> AlertLine:
+    annotations = alert.annotations
+    return AlertLine(
+        alertname=alert.rule,
+        severity=alert.severity,
+        summary=annotations.get("summary", ""),
+        description=annotations.get("description", ""),
+        runbook_url=annotations.get("runbook_url", ""),
+        action=annotations.get("action", ""),
+    )
+
+
+def _headline(told: Told, situation: Situation, resolution: Resolution | None) -> str:
+    """Severity, server, number, time left, who: as much as stands in 80 characters."""
+    incident = told.incident
+    if resolution is not None:
+        parts = [f"RESOLVED {incident.server}", *_resolved_words(incident, resolution)]
+    elif incident.family == "connections" and situation.used is not None:
+        parts = [f"{told.severity.upper()} {incident.server}", *_slot_words(situation)]
+    else:
+        summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
+        text = summary or incident.family.replace("_", " ")
+        head = told.severity.upper()
+        parts = [
+            f"{head} {text}" if incident.server in text else f"{head} {incident.server}: {text}"
+        ]
+    return fitted(parts)
+
+
+def _slot_words(situation: Situation) -> list[str]:
+    used, usable = situation.used or 0, situation.usable or 1
+    parts = [f"{used}/{usable} slots used ({percent(used, usable)})"]
+    if situation.time_left:
+        parts.append(situation.time_left.removesuffix(" at the current rate"))
+    if situation.holders:
+        top = situation.holders[0]
+        parts.append(f"{top.application_name or top.usename or 'unnamed'} holds {top.used}")
+    return parts
+
+
+def _resolved_words(incident: Incident, resolution: Resolution) -> list[str]:
+    parts = [
+        f"{incident.family.replace('_', ' ')} after {duration_words(resolution.duration_seconds)}"
+    ]
+    if resolution.peak_used is not None:
+        parts.append(f"peak {resolution.peak_used}/{resolution.peak_usable} slots")
+    parts.append("clients were refused" if resolution.refused else "nobody was refused")
+    return parts
+
+
+def fitted(parts: list[str], most: int = HEADLINE) -> str:
+    """`parts` after one another as long as they fit; only the first is ever cut.
+
+    >>> fitted(["CRITICAL prod", "83/97 slots used (86 %)", "full in about 20 s"])
+    'CRITICAL prod: 83/97 slots used (86 %), full in about 20 s'
+    >>> fitted(["a" * 30, "b" * 20], most=40)
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
+    """
+    text = " ".join(parts[0].split())
+    if len(text) > most:
+        return text[: most - 1] + "…"
+    for index, part in enumerate(parts[1:]):
+        longer = f"{text}{', ' if index else ': '}{' '.join(part.split())}"
+        if len(longer) > most:
+            break
+        text = longer
+    return text

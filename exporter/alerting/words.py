@@ -1,0 +1,77 @@
+"""Numbers in words, as a person reads them on a telephone at night."""
+
+from __future__ import annotations
+
+import math
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def duration_words(seconds: float) -> str:
+    """A length of time that is over, in at most two units.
+
+    >>> [duration_words(s) for s in (0.4, 45, 90, 180, 3900, 90000)]
+    ['0 s', '45 s', '1 min 30 s', '3 min', '1 h 5 min', '1 d 1 h']
+    """
+    whole = round(max(0.0, seconds))
+    for unit, name, smaller, small_name in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "min"),
+        (_MINUTE, "min", 1, "s"),
+    ):
+        if whole >= unit:
+            count, rest = divmod(whole, unit)
+            part = rest // smaller
+            return f"{count} {name} {part} {small_name}" if part else f"{count} {name}"
+    return f"{whole} s"
+
+
+def about_words(seconds: float) -> str:
+    """A length of time that is only forecast, rounded down to what can be promised.
+
+    >>> [about_words(s) for s in (4, 27, 59, 75, 200, 30000)]
+    ['under 10 s', 'about 20 s', 'about 50 s', 'about 1 min', 'about 3 min', 'about 8 h']
+    """
+    if seconds < 10:  # noqa: PLR2004  nothing finer can be promised
+        return "under 10 s"
+    if seconds < _MINUTE:
+        return f"about {math.floor(seconds / 10) * 10} s"
+    if seconds < _HOUR:
+        return f"about {math.floor(seconds / _MINUTE)} min"
+    return f"about {math.floor(seconds / _HOUR)} h"
+
+
+def rate_words(per_second: float | None) -> str:
+    """How fast the count moves; nothing where it does not.
+
+    >>> [rate_words(rate) for rate in (2.58, -0.5, 0.02, 0.0, None)]
+    ['+2.6 a second', '-30 a minute', '+1.2 a minute', '', '']
+    """
+    if per_second is None or abs(per_second) * _HOUR < 1:
+        return ""
+    if abs(per_second) >= 1:
+        return f"{per_second:+.1f} a second"
+    per_minute = per_second * _MINUTE
+    if abs(per_minute) >= 1:
+        return f"{per_minute:+.2g} a minute"
+    return f"{per_second * _HOUR:+.2g} an hour"
+
+
+def percent(used: int, total: int) -> str:
+    """A share in whole per cent; never 100 before it is.
+
+    >>> percent(83, 97), percent(97, 97), percent(999, 1000)
+    ('86 %', '100 %', '99 %')
+    """
+    share = math.floor(used / max(1, total) * 100 + 0.5)
+    return f"{min(share, 99) if used < total else share} %"
+
+
+def arithmetic(used: int, usable: int, max_connections: int, reserved: int) -> str:
+    """The sum spelled out, so that nobody has to guess what the percentage is of.
+
+    >>> arithmetic(83, 97, 100, 3)
+    '83 of 97 usable slots, 86 %; max 100, 3 reserved'
+    """
+    share = percent(used, usable)
+    return f"{used} of {usable} usable slots, {share}; max {max_connections}, {reserved} reserved"

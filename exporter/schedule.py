@@ -1,0 +1,126 @@
+"""When things happen: APScheduler runs each endpoint's turn, a monotonic watchdog keeps it honest.
+
+APScheduler lives on wall time. When the clock is stepped back by an hour, its next run is an hour
+away; the watchdog, which lives on the loop's monotonic clock, sees that a turn is overdue and asks
+for it now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+log = logging.getLogger(__name__)
+
+Turn = Callable[[], Awaitable[None]]
+WATCHDOG_SECONDS = 0.5
+OVERDUE_INTERVALS = 2.0
+
+
+class Job:
+    """One endpoint's turn, repeated at an interval that it may change; never two at once."""
+
+    def __init__(self, name: str, turn: Turn, interval: Callable[[], float]) -> None:
+        self.name = name
+        self._turn = turn
+        self._interval = interval
+        self.seconds = interval()
+        self.running: asyncio.Task[None] | None = None
+        self.began_at = float("-inf")
+
+    async def run(self) -> None:
+        """One turn. What goes wrong is logged: the next turn comes all the same."""
+        self.began_at = asyncio.get_running_loop().time()
+        self.running = asyncio.current_task()
+        try:
+            await self._turn()
+        except Exception:
+            log.exception("turn failed", extra={"job": self.name})
+        finally:
+            self.running = None
+            self.seconds = self._interval()
+
+    def overdue(self, now: float) -> bool:
+        """Whether, by the loop's clock, a turn should have begun by now and none is under way."""
+        return self.running is None and now - self.began_at > self.seconds * OVERDUE_INTERVALS
+
+
+class Schedule:
+    """All jobs of the process.
+
+    One job is one server, one pooler or one probe, so that a frozen one delays nobody else.
+    """
+
+    def __init__(self) -> None:
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._jobs: dict[str, Job] = {}
+        self._watchdog: asyncio.Task[None] | None = None
+        self._seen_at = float("-inf")
+
+    def every(self, name: str, turn: Turn, interval: Callable[[], float]) -> None:
+        """Run `turn` now and then every `interval()` seconds, asked anew after each turn."""
+        job = Job(name, turn, interval)
+        self._jobs[name] = job
+        self._scheduler.add_job(
+            self._run,
+            IntervalTrigger(seconds=job.seconds, timezone=UTC),
+            args=[job],
+            id=name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+            next_run_time=datetime.now(UTC),
+        )
+
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        self._scheduler.start()
+        self._watchdog = asyncio.get_running_loop().create_task(self._watch())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the watchdog has looked lately: the loop turns and nobody blocks it."""
+        return asyncio.get_running_loop().time() - self._seen_at < WATCHDOG_SECONDS * 20
+
+    async def stop(self, seconds: float) -> None:
+        """Begin nothing more; give turns that are under way `seconds` to finish."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._scheduler.remove_all_jobs()
+        running = {job.running for job in self._jobs.values() if job.running is not None}
+        if running:
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for task in late:
+                task.cancel()
+        self._scheduler.shutdown(wait=False)
+
+    async def _run(self, job: Job) -> None:
+        before = job.seconds
+        await job.run()
+        if job.seconds != before and self._scheduler.get_job(job.name) is not None:
+            self._scheduler.reschedule_job(
+                job.name, trigger=IntervalTrigger(seconds=job.seconds, timezone=UTC)
+            )
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._seen_at = now = loop.time()
+            for job in self._jobs.values():
+                if job.overdue(now) and self._misplaced(job):
+                    log.warning("clock moved, turn brought forward", extra={"job": job.name})
+                    self._scheduler.modify_job(job.name, next_run_time=datetime.now(UTC))
+            await asyncio.sleep(WATCHDOG_SECONDS)
+
+    def _misplaced(self, job: Job) -> bool:
+        """Whether APScheduler means to wait for longer than an interval: it lost the time."""
+        known = self._scheduler.get_job(job.name)
+        if known is None or known.next_run_time is None:
+            return False
+        wait: timedelta = known.next_run_time - datetime.now(UTC)
+        return wait.total_seconds() > job.seconds or wait.total_seconds() < -job.seconds

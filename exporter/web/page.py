@@ -1,0 +1,147 @@
+"""`/`: one page for people, without scripts, that says in ten seconds how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from exporter.alerting.board import Entry
+from exporter.alerting.message import describe
+from exporter.alerting.notification import Severity, Situation
+from exporter.alerting.words import duration_words, percent
+from exporter.web.api import port_of
+from exporter.web.port import DeliveryRow, Port
+
+REFRESH_SECONDS = 5
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--ok:#2e7d32;--warning:#b26a00;--critical:#c62828}
+body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}
+h1{font-size:1.2rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
+.bar{height:1.1rem;border:1px solid var(--line);border-radius:4px;overflow:hidden;margin:.3rem 0}
+.bar i{display:block;height:100%;background:var(--ok)}
+.warning i{background:var(--warning)}.critical i{background:var(--critical)}
+.tag{color:#fff;border-radius:4px;padding:.05rem .45rem;background:var(--ok);font-size:.85rem}
+.tag.warning{background:var(--warning)}.tag.critical{background:var(--critical)}
+table{border-collapse:collapse;width:100%;margin:.4rem 0}
+td,th{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid var(--line)}
+td{overflow-wrap:anywhere}
+td.n,th.n{text-align:right}small,.quiet{opacity:.75}
+"""
+
+
+async def page(request: Request) -> Response:
+    """The page."""
+    return HTMLResponse(html(port_of(request)))
+
+
+def html(port: Port) -> str:
+    """The page's text; every name in it is escaped, clients choose them."""
+    now = port.clock()
+    servers = "".join(_server(entry, now) for entry in port.board)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>pgheadroom</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
+        f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}"
+        f"{_deliveries(port.deliveries())}"
+        '<p class="quiet"><a href="/metrics">/metrics</a> · '
+        '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
+        '<a href="/api/v1/holders">/api/v1/holders</a></p></body></html>'
+    )
+
+
+def _server(entry: Entry, now: float) -> str:
+    situation = describe(entry.state, entry.before, now, top=10)
+    level = _level(entry)
+    word = level or ("ok" if entry.state.up else "not seen")
+    parts = [
+        f'<h2>{escape(entry.state.server)} <span class="tag {level or ""}">{word}</span></h2>',
+        f"<p>{escape(situation.failure)}</p>" if situation.failure else "",
+    ]
+    if situation.used is not None:
+        parts += [_bar(situation, level), _facts(situation), _holders(situation)]
+    elif not situation.failure:
+        parts.append("<p>not polled yet</p>")
+    return "".join([*parts, _alerts(entry)])
+
+
+def _level(entry: Entry) -> str:
+    severities = [a.severity for a in entry.book.alerts.values() if a.fired_at is not None]
+    highest = max(severities, key=lambda severity: severity.rank, default=None)
+    return highest.value if highest is not None and highest is not Severity.INFO else ""
+
+
+def _bar(situation: Situation, level: str) -> str:
+    used, usable = situation.used or 0, situation.usable or 1
+    share = min(100.0, 100.0 * used / usable)
+    return (
+        f'<div class="bar {level}" role="img" aria-label="{percent(used, usable)} used">'
+        f'<i style="width:{share:.1f}%"></i></div>'
+    )
+
+
+def _facts(situation: Situation) -> str:
+    idle = situation.idle_transaction
+    facts = [
+        situation.arithmetic,
+        situation.rate,
+        situation.time_left,
+        ", ".join(f"{count} {state}" for state, count in situation.states.items()),
+        f"{situation.waiting} waiting" if situation.waiting else "",
+        f"oldest idle transaction {duration_words(idle.seconds)}"
+        f" (pid {idle.pid}, {idle.application_name or idle.usename})"
+        if idle
+        else "",
+        f"data is {duration_words(situation.data_age_seconds)} old"
+        if situation.failure or situation.data_age_seconds > 30  # noqa: PLR2004  far above any interval
+        else "",
+    ]
+    return f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>"
+
+
+def _holders(situation: Situation) -> str:
+    rows = (
+        (holder.application_name or "-", holder.usename, holder.datname, holder.used,
+         f"{holder.grown:+d}" if holder.grown else "")
+        for holder in situation.holders
+    )  # fmt: skip
+    window = duration_words(situation.growth_window_seconds)
+    return _table(("application", "role", "database", "slots", f"in {window}"), rows)
+
+
+def _alerts(entry: Entry) -> str:
+    alerts = sorted(entry.book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
+    if not alerts:
+        return ""
+    rows = (
+        (alert.rule, alert.severity.value, alert.state.value, alert.annotations.get("summary", ""))
+        for alert in alerts
+    )
+    return _table(("alert", "severity", "state", "summary"), rows)
+
+
+def _deliveries(rows: Iterable[DeliveryRow]) -> str:
+    cells = [(row.receiver, row.delivered, row.pending, row.dead, row.last_error) for row in rows]
+    if not cells:
+        return "<p><strong>No receiver is configured: nobody will be told.</strong></p>"
+    heads = ("receiver", "delivered", "pending", "given up", "last error")
+    return f"<h2>Notifications</h2>{_table(heads, cells)}"
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="n">{cell}</td>'
+            if isinstance(cell, int)
+            else f"<td>{escape(str(cell))}</td>"
+            for cell in row
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"

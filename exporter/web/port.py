@@ -1,0 +1,32 @@
+"""What `app` hands in: where to read, and nothing that could poll."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from exporter.alerting.board import Board
+from exporter.metrics.families import Families
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One receiver's deliveries, for the page."""
+
+    receiver: str
+    delivered: int
+    pending: int
+    dead: int
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """The process as the web sees it. `alive` never depends on a database."""
+
+    board: Board
+    clock: Callable[[], float]
+    alive: Callable[[], bool]
+    own_families: Callable[[], Families]
+    deliveries: Callable[[], Sequence[DeliveryRow]]
+    version: str

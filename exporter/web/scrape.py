@@ -1,0 +1,38 @@
+"""`/metrics`: a rendering kept until the board changes, plus the few series that age meanwhile."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from exporter.metrics.alerts import alert_families
+from exporter.metrics.families import CONTENT_TYPE, merged, render
+from exporter.metrics.server import aged_families, without_aged
+from exporter.web.port import Port
+
+
+class Scrape:
+    """Renders for Prometheus; reads the board, never a database."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._generation = -1
+        self._kept = b""
+
+    async def metrics(self, _request: Request) -> Response:
+        """The Prometheus text format."""
+        return Response(self.text(), media_type=CONTENT_TYPE)
+
+    def text(self) -> bytes:
+        """The exposition as of now."""
+        board, now = self._port.board, self._port.clock()
+        if board.generation != self._generation:
+            self._generation = board.generation
+            groups = [without_aged(entry.families) for entry in board]
+            alerts = [
+                alert_families((a.labels, a.state.value) for a in entry.book.alerts.values())
+                for entry in board
+            ]
+            self._kept = render(merged([*groups, *alerts]))
+        aged = merged(aged_families(entry.state, now) for entry in board)
+        return self._kept + render((*aged, *self._port.own_families()))
