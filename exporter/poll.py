@@ -193,9 +193,9 @@ class Watch:
 
     async def _evaluate(self, now: float) -> None:
         families = server_families(self._state, self._caps, now)
-        outcomes = self._desk.rules.evaluate(Index.of(families))
+        results = self._desk.rules.evaluate(Index.of(families))
         before = self._before(now)
-        decision = self._alerter.decide(self._book, outcomes, self._state, before, now)
+        decision = self._alerter.decide(self._book, results, self._state, before, now)
         self._book = decision.book
         if any(incident.family == "connections" for incident in decision.ended):
             self._ended_at = now

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.alerting.alerts import (
-    Alert,
     Alerts,
     advance,
     alerts_from_json,
@@ -22,7 +21,7 @@ from exporter.alerting.incidents import advance as advance_incidents
 from exporter.alerting.message import Before, Sender, compose
 from exporter.alerting.notification import Notification
 from exporter.alerting.routing import Routing
-from exporter.rules.evaluate import Outcome
+from exporter.rules.model import Result
 from exporter.snapshot.server import ServerState
 
 
@@ -73,7 +72,7 @@ class Alerter:
     def decide(
         self,
         book: Book,
-        outcomes: Sequence[Outcome],
+        results: Sequence[Result],
         state: ServerState,
         before: Before | None,
         now: float,
@@ -82,19 +81,14 @@ class Alerter:
 
         Args:
             book: what was remembered.
-            outcomes: the results of every rule for this server.
+            results: the results of every rule for this server.
             state: what is known of the server.
             before: who held what a while ago.
             now: seconds of the steady clock.
         """
-        alerts = advance(book.alerts, outcomes, now, observed=state.snapshot is not None)
+        alerts = advance(book.alerts, results, now, observed=state.snapshot is not None)
         step = advance_incidents(book.incidents, alerts.values(), state, self.routing, now)
         notifications = tuple(
             (told.receiver, compose(told, state, before, self.sender, now)) for told in step.told
         )
         return Decision(Book(alerts, step.open), notifications, step.ended)
-
-
-def firing(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
-    """The alerts that are more than pending."""
-    return tuple(alert for alert in alerts if alert.fired_at is not None)

@@ -15,9 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from exporter.alerting.notification import Severity
-from exporter.rules.evaluate import Outcome
-from exporter.rules.model import Element, Rule
-from exporter.rules.templates import expand
+from exporter.rules.model import Element, Result, Rule
 
 
 class AlertState(StrEnum):
@@ -66,7 +64,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def advance(alerts: Alerts, outcomes: Iterable[Outcome], now: float, *, observed: bool) -> Alerts:
+def advance(alerts: Alerts, results: Iterable[Result], now: float, *, observed: bool) -> Alerts:
     """The alerts after one evaluation at `now`.
 
     A rule whose evaluation failed keeps its alerts as they are. While nothing of the server is
@@ -77,26 +75,26 @@ def advance(alerts: Alerts, outcomes: Iterable[Outcome], now: float, *, observed
     by_rule: dict[str, list[Alert]] = {}
     for alert in alerts.values():
         by_rule.setdefault(alert.rule, []).append(alert)
-    for outcome in outcomes:
-        known = by_rule.get(outcome.rule.name, [])
-        if outcome.error:
+    for result in results:
+        known = by_rule.get(result.rule.name, [])
+        if result.error:
             following.update((alert.fingerprint, alert) for alert in known)
         else:
-            _advance_rule(following, known, outcome, now, observed=observed)
+            _advance_rule(following, known, result, now, observed=observed)
     return following
 
 
 def _advance_rule(
     following: dict[str, Alert],
     known: list[Alert],
-    outcome: Outcome,
+    result: Result,
     now: float,
     *,
     observed: bool,
 ) -> None:
-    rule = outcome.rule
+    rule = result.rule
     before = {alert.fingerprint: alert for alert in known}
-    for element in outcome.elements:
+    for element in result.elements:
         seen = _seen(rule, element, before, now)
         following[seen.fingerprint] = seen
     for key, alert in before.items():
@@ -107,17 +105,14 @@ def _advance_rule(
 
 
 def _seen(rule: Rule, element: Element, before: Alerts, now: float) -> Alert:
-    labels = _labels(rule, element)
-    annotations = {
-        name: expand(text, element.labels, element.value) for name, text in rule.annotations.items()
-    }
+    labels = rule.alert_labels(element)
     alert = before.get(fingerprint(labels)) or Alert(
         rule.name, labels, AlertState.PENDING, now, None, element.value
     )
     alert = replace(
         alert,
         value=element.value,
-        annotations=annotations,
+        annotations=rule.alert_annotations(element),
         keep_firing_since=None,
         active_at=min(alert.active_at, now),
     )
@@ -134,13 +129,6 @@ def _unseen(rule: Rule, alert: Alert, now: float) -> Alert | None:
     if now - since >= rule.keep_firing_for_seconds:
         return None
     return replace(alert, keep_firing_since=since)
-
-
-def _labels(rule: Rule, element: Element) -> dict[str, str]:
-    own = {name: expand(text, element.labels, element.value) for name, text in rule.labels.items()}
-    merged = {**element.labels, **own, "alertname": rule.name}
-    merged.pop("__name__", None)
-    return {name: value for name, value in merged.items() if value}
 
 
 def alerts_to_json(alerts: Alerts) -> str:

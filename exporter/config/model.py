@@ -62,7 +62,7 @@ class Config(Model):
         for index, route in enumerate(self.routes):
             if route.receiver not in known:
                 raise ValueError(
-                    f"routes.{index}.receiver: no receiver is named {route.receiver!r};"
+                    f"routes[{index}].receiver: no receiver is named {route.receiver!r};"
                     f" there are: {', '.join(sorted(known)) or 'none'}"
                 )
         return self

@@ -135,6 +135,7 @@ def _add_facts(builder: Builder, snapshot: Snapshot) -> None:
         version=facts.version,
         role=facts.role,
     )
+    _add_limits(builder, snapshot)
     if sessions is None:
         return
     for name, documentation, value in (
@@ -144,7 +145,6 @@ def _add_facts(builder: Builder, snapshot: Snapshot) -> None:
         ("sessions_killed_total", "Sessions ended by an operator.", sessions.killed),
     ):
         builder.counter(f"pgheadroom_{name}", documentation, value)
-    _add_limits(builder, snapshot)
 
 
 def _add_limits(builder: Builder, snapshot: Snapshot) -> None:

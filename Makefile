@@ -1,0 +1,45 @@
+# Thin: each recipe is one command that CI calls too. `make setup` needs Python 3.11, make and a package index.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint types contracts simulate bench dist clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/.ready  ## a .venv with everything from the lock
+
+.venv/.ready: uv.lock pyproject.toml tools/setup.sh
+	@sh tools/setup.sh
+	@touch $@
+
+demo: setup  ## a product launch against an embedded Postgres, and the page that comes before the refusal
+	@$(BIN)/pgheadroom demo $(DEMO)
+
+test: setup  ## everything, on real servers (TESTS="-k name" for a part)
+	@sh tools/system-packages.sh
+	@$(BIN)/pytest $(TESTS)
+
+lint: setup  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup  ## mypy, strict
+	@$(BIN)/mypy
+
+contracts: setup  ## who may import whom
+	@$(BIN)/lint-imports
+
+simulate: setup  ## the false pages and leads of docs/forecast.md
+	@$(BIN)/python tools/simulate.py $(SIMULATE)
+
+bench: setup  ## the figures of docs/performance.md
+	@sh tools/system-packages.sh
+	@$(BIN)/python bench/run.py $(BENCH)
+
+dist: setup  ## the wheel
+	@.venv/bin/uv build --wheel --out-dir dist
+
+clean:  ## remove what make made
+	rm -rf .venv .cache dist build

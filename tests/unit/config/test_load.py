@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.config.errors import ConfigError
+from exporter.config.load import load
+from exporter.config.model import Config
+
+SECRET = "s3cr3t-do-not-tell"
+GOOD = f"servers: [{{name: prod, dsn: 'postgresql://app:{SECRET}@db/x'}}]\n"
+
+
+class Lenient:
+    """Checks that find nothing wrong, and one that the DSN "bad" breaks."""
+
+    def check_dsn(self, dsn):
+        if dsn == "bad":
+            raise ValueError("not a DSN")
+
+    def rule_problems(self, files):
+        return [f"{file.name}: rule X needs history" for file in files]
+
+
+def loaded(tmp_path: Path, text: str, environ=None) -> Config:
+    path = tmp_path / "pgheadroom.yaml"
+    path.write_text(text)
+    return load(path, environ or {}, Lenient())
+
+
+def problems(tmp_path: Path, text: str, environ=None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text, environ)
+    assert SECRET not in str(caught.value)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_name_and_a_dsn_are_enough(tmp_path):
+    config = loaded(tmp_path, GOOD)
+    assert config.servers[0].name == "prod"
+    assert config.polling_of(config.servers[0]).interval == 2.0
+    assert SECRET not in repr(config)
+
+
+def test_every_problem_is_listed_at_once_with_its_place(tmp_path):
+    text = f"""
+servers:
+  - {{name: a, dsn: 'postgresql://u:{SECRET}@h/db', intervall: 2s}}
+  - {{name: a, dsn: bad, password_file: nowhere}}
+  - {{dsn: x, polling: {{interval: soon}}, labels: {{server: b}}}}
+rules: {{files: [mine.rules.yaml]}}
+receivers:
+  - {{name: s, type: slack}}
+  - {{name: p, type: pagerduty, routing_key: {SECRET}, url: 'ftp://x'}}
+listen: nowhere
+"""
+    found = problems(tmp_path, text)
+    for expected in (
+        "servers[0].intervall: unknown key; did you mean interval?",
+        "servers[1].name: 'a' is already the name of servers[0]; names must differ",
+        "servers[1].dsn: not a DSN",
+        f"servers[1].password_file: cannot read {tmp_path}/nowhere: No such file or directory;"
+        " check the path and its permissions",
+        "servers[2].name: missing; this key is required",
+        "servers[2].polling.interval: 'soon' is not a duration; write 2s, 500ms, 5m or 1h30m",
+        "rules.files: mine.rules.yaml: rule X needs history",
+        "receivers[0]: give either webhook_url or webhook_url_file",
+        "receivers[1]: url is not an http:// or https:// address",
+        "listen: 'nowhere' is not an address; write HOST:PORT, e.g. 127.0.0.1:9970",
+    ):
+        assert expected in found
+    assert any(line.startswith("servers[2].labels") and "'server'" in line for line in found)
+
+
+def test_routes_lead_to_receivers_that_exist(tmp_path):
+    found = problems(tmp_path, GOOD + "routes: [{receiver: nobody}]\n")
+    assert found == ["routes[0].receiver: no receiver is named 'nobody'; there are: none"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a mapping"),
+        ("- a\n", "not a mapping"),
+        ("servers: [\n", "not YAML at line"),
+        ("servers: []\n", "name at least one server"),
+        ("listen: a\nlisten: b\n", "the key 'listen' stands twice"),
+        ("servers: {a: b}\n", "servers"),
+    ],
+)
+def test_a_file_that_is_no_configuration_gets_one_clear_error(tmp_path, text, message):
+    found = problems(tmp_path, text)
+    assert any(message in line for line in found)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nix\.yaml: 1 problem\n  cannot read: No such file"):
+        load(tmp_path / "nix.yaml", {}, Lenient())
+
+
+def test_the_environment_fills_in_references(tmp_path):
+    text = "servers: [{name: '${NAME:-prod}', dsn: '${DSN}', labels: {cost: '$$5'}}]\n"
+    config = loaded(tmp_path, text, {"DSN": "postgresql://h/x"})
+    server = config.servers[0]
+    assert (server.name, server.dsn.get_secret_value()) == ("prod", "postgresql://h/x")
+    assert server.labels == {"cost": "$5"}
+    assert problems(tmp_path, text) == ["servers[0].dsn: the environment variable DSN is not set"]
+
+
+def test_the_environment_alone_is_enough():
+    environ = {
+        "DATABASE_URL": "postgresql://app:pw@db.example.com:5433/shop",
+        "SLACK_WEBHOOK_URL": "http://127.0.0.1/slack",
+        "PAGERDUTY_ROUTING_KEY": "k" * 32,
+        "PAGERDUTY_URL": "http://127.0.0.1/pd",
+    }
+    config = load(None, environ, Lenient())
+    assert config.servers[0].name == "db.example.com"
+    routes = {r.receiver: [(m.label, m.value) for m in r.matchers] for r in config.effective_routes}
+    assert routes == {"pagerduty": [("severity", "critical")], "slack": []}
+
+
+def test_nothing_at_all_says_what_to_set():
+    with pytest.raises(ConfigError, match="DATABASE_URL: not set"):
+        load(None, {}, Lenient())
+
+
+def test_a_servers_own_keys_lie_over_the_files(tmp_path):
+    config = loaded(
+        tmp_path,
+        "polling: {interval: 5s, deadline: 3s}\n"
+        "thresholds: {connections_warning: 0.6}\n"
+        "servers:\n"
+        "  - {name: a, dsn: x, polling: {interval: 1s}, thresholds: {connections_critical: null}}\n"
+        "  - {name: b, dsn: x}\n",
+    )
+    own, other = config.servers
+    assert (config.polling_of(own).interval, config.polling_of(own).deadline) == (1.0, 3.0)
+    assert config.polling_of(other).interval == 5.0
+    assert "connections_critical" not in config.thresholds_of(own)
+    assert config.thresholds_of(own)["connections_warning"] == 0.6
+    assert config.thresholds_of(other)["connections_critical"] == 0.85
+
+
+def test_secret_files_are_read_anew(tmp_path):
+    (tmp_path / "hook").write_text("http://127.0.0.1/one\n")
+    text = GOOD + "receivers: [{name: s, type: slack, webhook_url_file: hook}]\n"
+    receiver = loaded(tmp_path, text).receivers[0]
+    assert receiver.type == "slack"
+    assert receiver.address() == "http://127.0.0.1/one"
+    (tmp_path / "hook").write_text("http://127.0.0.1/two\n")
+    assert receiver.address() == "http://127.0.0.1/two"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: (
+    st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+), max_leaves=8))  # fmt: skip
+def test_whatever_is_given_is_refused_in_words(value):
+    for key in ("servers", "receivers", "polling", "routes", "listen", "rules"):
+        raw = {"servers": [{"name": "a", "dsn": "x"}]} | {key: value}
+        try:
+            Config.model_validate(raw)
+        except ValueError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "expected"),
+    [
+        ('env="prod"', {"env": "prod"}, True),
+        ('env="prod"', {}, False),
+        ('env!="prod"', {}, True),
+        ('env=~"pr.*"', {"env": "prod"}, True),
+        ('env=~"pr"', {"env": "prod"}, False),
+        ('env!~"pr.*"', {"env": "prod"}, False),
+        (r'env="a\"b"', {"env": 'a"b'}, True),
+    ],
+)
+def test_matchers_mean_what_they_mean_in_prometheus(tmp_path, text, labels, expected):
+    quoted = text.replace("'", "''")
+    config = loaded(
+        tmp_path,
+        GOOD + "receivers: [{name: s, type: slack, webhook_url: 'http://127.0.0.1/'}]\n"
+        f"routes: [{{receiver: s, matchers: ['{quoted}']}}]\n",
+    )
+    assert config.routes[0].matchers[0].matches(labels) is expected
