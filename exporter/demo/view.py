@@ -98,10 +98,10 @@ class PlainView:
 
 
 class LiveView:
-    """A picture that is drawn again with every frame."""
+    """A picture that is drawn again with every frame, and gives way to the report."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, auto_refresh=False)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -117,7 +117,7 @@ def test_no_colour_means_none() -> None:
     assert "\x1b[33m" not in without.getvalue()
 
 
-def test_the_live_view_draws_and_leaves_its_last_picture() -> None:
+def test_the_live_view_draws_each_frame() -> None:
     made, out = console(terminal=True)
     with LiveView(made) as view:
         view.show(frame(5.0))
