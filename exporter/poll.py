@@ -12,8 +12,9 @@ from exporter.alerting.alerter import Alerter, Book
 from exporter.alerting.board import Board, Entry
 from exporter.alerting.message import Before
 from exporter.alerting.notification import Notification
-from exporter.config.server import Polling
+from exporter.config.server import Forecast, Polling
 from exporter.metrics.activity import Caps
+from exporter.metrics.families import Families
 from exporter.metrics.server import server_families
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.snapshot.codec import (
@@ -89,15 +90,15 @@ class Watch:
         source: Source,
         polling: Polling,
         thresholds: Mapping[str, float],
-        forecaster: Forecaster,
-        history: History,
+        forecast: Forecast,
         alerter: Alerter,
         desk: Desk,
     ) -> None:
         self.name = name
         self._source = source
         self._polling = polling
-        self._forecaster = forecaster
+        self._forecaster = Forecaster(forecast)
+        self._growth_window = forecast.page.window
         self._alerter = alerter
         self._desk = desk
         self._caps = Caps()
@@ -106,7 +107,7 @@ class Watch:
         self._saved_at = float("-inf")
         self._ended_at: float | None = None
         self._book = Book()
-        self._history = history
+        self._history = History()
         self._state = ServerState(name, thresholds=dict(thresholds))
         self._restore()
         desk.board.put(Entry(self._state, book=self._book))
@@ -171,7 +172,7 @@ class Watch:
             snapshot=snapshot,
             failure=None,
             failing_since=None,
-            growth_per_second=growth_per_second(self._history),
+            growth_per_second=growth_per_second(self._history, self._growth_window),
             forecasts=self._forecaster.update(self._history, usable, self._ended_at),
         )
 
@@ -195,7 +196,14 @@ class Watch:
         families = server_families(self._state, self._caps, now)
         results = self._desk.rules.evaluate(Index.of(families))
         before = self._before(now)
-        decision = self._alerter.decide(self._book, results, self._state, before, now)
+        decision = self._alerter.decide(
+            self._book,
+            results,
+            self._state,
+            before,
+            now,
+            observed=self._state.snapshot is not None,
+        )
         self._book = decision.book
         if any(incident.family == "connections" for incident in decision.ended):
             self._ended_at = now
@@ -235,3 +243,29 @@ class Watch:
             return
         if snapshot is not None and 0 <= now - snapshot.taken_at <= RESTORE_SECONDS:
             self._state = replace(self._state, snapshot=snapshot)
+
+
+class SelfWatch:
+    """pgheadroom's watch over itself: the same decisions, over series that no server has."""
+
+    def __init__(self, families: Callable[[], Families], alerter: Alerter, desk: Desk) -> None:
+        self._families = families
+        self._alerter = alerter
+        self._desk = desk
+        load = desk.journal.load
+        try:
+            self.book = Book.from_json(load("alerts"), load("incidents"))
+        except ValueError as error:
+            log.warning("kept state not understood, beginning anew", extra={"error": str(error)})
+            self.book = Book()
+
+    async def turn(self) -> None:
+        """Evaluate the rules about pgheadroom, and decide."""
+        now = self._desk.clock()
+        results = self._desk.rules.evaluate(Index.of(self._families()))
+        # An observed server without slots: absence is evidence here, and no numbers are claimed.
+        state = ServerState("pgheadroom")
+        decision = self._alerter.decide(self.book, results, state, None, now, observed=True)
+        self.book = decision.book
+        if decision.notifications or decision.ended:
+            await self._desk.journal.commit(self.book.to_json(), decision.notifications)

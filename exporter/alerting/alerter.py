@@ -69,13 +69,15 @@ class Alerter:
     routing: Routing
     sender: Sender
 
-    def decide(
+    def decide(  # noqa: PLR0913  what a decision rests on
         self,
         book: Book,
         results: Sequence[Result],
         state: ServerState,
         before: Before | None,
         now: float,
+        *,
+        observed: bool,
     ) -> Decision:
         """The book after one evaluation at `now`, and what must be told.
 
@@ -85,8 +87,9 @@ class Alerter:
             state: what is known of the server.
             before: who held what a while ago.
             now: seconds of the steady clock.
+            observed: whether anything is known; if not, absence ends no alert.
         """
-        alerts = advance(book.alerts, results, now, observed=state.snapshot is not None)
+        alerts = advance(book.alerts, results, now, observed=observed)
         step = advance_incidents(book.incidents, alerts.values(), state, self.routing, now)
         notifications = tuple(
             (told.receiver, compose(told, state, before, self.sender, now)) for told in step.told

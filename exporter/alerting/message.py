@@ -115,7 +115,7 @@ def _time_left(state: ServerState, snapshot: Snapshot) -> str:
         return "no usable slot left"
     for window in WINDOWS:
         if window in state.forecasts:
-            return f"full in {about_words(state.forecasts[window])} at the current rate"
+            return f"full in {about_words(state.forecasts[window])}"
     return ""
 
 
@@ -162,7 +162,7 @@ def _slot_words(situation: Situation) -> list[str]:
     used, usable = situation.used or 0, situation.usable or 1
     parts = [f"{used}/{usable} slots used ({percent(used, usable)})"]
     if situation.time_left:
-        parts.append(situation.time_left.removesuffix(" at the current rate"))
+        parts.append(situation.time_left)
     if situation.holders:
         top = situation.holders[0]
         parts.append(f"{top.application_name or top.usename or 'unnamed'} holds {top.used}")

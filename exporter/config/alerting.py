@@ -41,13 +41,12 @@ class Rules(Model):
     files: tuple[RuleFile, ...] = ()
     overrides: dict[str, RuleOverride] = Field(default_factory=dict)
 
-    @field_validator("files")
-    @classmethod
-    def _loadable(cls, files: tuple[Path, ...], info: ValidationInfo) -> tuple[Path, ...]:
-        problems = [] if info.context is None else info.context.rule_problems(files)
+    @model_validator(mode="after")
+    def _loadable(self, info: ValidationInfo) -> Rules:
+        problems = [] if info.context is None else info.context.rule_problems(self)
         if problems:
             raise ValueError("\n".join(problems))
-        return files
+        return self
 
 
 class Matcher(Model):

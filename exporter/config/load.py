@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from exporter.config.alerting import PAGERDUTY_ENQUEUE
+from exporter.config.alerting import PAGERDUTY_ENQUEUE, Rules
 from exporter.config.errors import ConfigError, Problem, problems_of
 from exporter.config.model import Config
 
@@ -26,8 +26,8 @@ class Checks(Protocol):
     def check_dsn(self, dsn: str) -> None:
         """Raise ValueError with one sentence, without the password, if `dsn` cannot be parsed."""
 
-    def rule_problems(self, files: Sequence[Path]) -> list[str]:
-        """What is wrong with these rule files, a sentence each."""
+    def rule_problems(self, rules: Rules) -> Sequence[str]:
+        """What is wrong with these rule files and overrides, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Context:
         """See `Checks.check_dsn`."""
         self.checks.check_dsn(dsn)
 
-    def rule_problems(self, files: Sequence[Path]) -> list[str]:
+    def rule_problems(self, rules: Rules) -> Sequence[str]:
         """See `Checks.rule_problems`."""
-        return self.checks.rule_problems(files)
+        return self.checks.rule_problems(rules)
 
 
 def load(path: Path | None, environ: Mapping[str, str], checks: Checks) -> Config:

@@ -19,8 +19,8 @@ class Lenient:
         if dsn == "bad":
             raise ValueError("not a DSN")
 
-    def rule_problems(self, files):
-        return [f"{file.name}: rule X needs history" for file in files]
+    def rule_problems(self, rules):
+        return [f"{file.name}: rule X needs history" for file in rules.files]
 
 
 def loaded(tmp_path: Path, text: str, environ=None) -> Config:
@@ -64,7 +64,7 @@ listen: nowhere
         " check the path and its permissions",
         "servers[2].name: missing; this key is required",
         "servers[2].polling.interval: 'soon' is not a duration; write 2s, 500ms, 5m or 1h30m",
-        "rules.files: mine.rules.yaml: rule X needs history",
+        "rules: mine.rules.yaml: rule X needs history",
         "receivers[0]: give either webhook_url or webhook_url_file",
         "receivers[1]: url is not an http:// or https:// address",
         "listen: 'nowhere' is not an address; write HOST:PORT, e.g. 127.0.0.1:9970",

@@ -1,0 +1,62 @@
+"""The series about pgheadroom itself: deliveries, the outbox, the state directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.metrics.families import Builder, Families
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """One receiver's deliveries. Buckets are cumulative by upper bound in seconds."""
+
+    receiver: str
+    outcomes: Mapping[str, int]
+    pending: int
+    dead: int
+    oldest_seconds: float
+    failing: bool
+    latency_buckets: Mapping[float, int]
+    latency_count: int
+    latency_sum: float
+
+
+def own_families(receivers: Iterable[Receiving], *, writable: bool) -> Families:
+    """What the self rules evaluate and `/metrics` shows of the alerter."""
+    builder = Builder()
+    for each in receivers:
+        _add_receiver(builder, each)
+    builder.gauge(
+        "pgheadroom_state_writable",
+        "Whether what is decided is kept on disk, and so survives a restart.",
+        float(writable),
+    )
+    return builder.build()
+
+
+def _add_receiver(builder: Builder, each: Receiving) -> None:
+    for outcome, count in each.outcomes.items():
+        builder.counter(
+            "pgheadroom_notifications_total",
+            "Notifications and attempts by what became of them.",
+            count,
+            receiver=each.receiver,
+            outcome=outcome,
+        )
+    gauges = (
+        ("pending", "Notifications that are not delivered yet.", each.pending),
+        ("dead", "Notifications that were given up.", each.dead),
+        ("oldest_seconds", "Age of the oldest undelivered notification.", each.oldest_seconds),
+        ("failing", "1 while the last attempt to deliver failed.", float(each.failing)),
+    )
+    for name, documentation, value in gauges:
+        builder.gauge(f"pgheadroom_outbox_{name}", documentation, value, receiver=each.receiver)
+    builder.histogram(
+        "pgheadroom_notification_seconds",
+        "From the decision to the receiver's answer.",
+        {**each.latency_buckets, float("inf"): each.latency_count},
+        each.latency_sum,
+        receiver=each.receiver,
+    )
