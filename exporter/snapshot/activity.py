@@ -14,8 +14,6 @@ from typing import TypeVar
 Key = TypeVar("Key")
 
 CLIENT_BACKEND = "client backend"
-#: PostgreSQL 18 shows a connection that is still authenticating; it holds a slot (pg-facts A).
-STARTING = "starting"
 ACTIVE = "active"
 IDLE = "idle"
 IDLE_IN_TRANSACTION = ("idle in transaction", "idle in transaction (aborted)")
@@ -48,8 +46,12 @@ class BackendGroup:
 
     @property
     def holds_slot(self) -> bool:
-        """Whether these backends count against `max_connections` (pg-facts A)."""
-        return self.backend_type == CLIENT_BACKEND or self.state == STARTING
+        """Whether these backends count against `max_connections` (pg-facts A).
+
+        On 18 one that is still authenticating is a client backend in state `starting`; a walsender
+        passes through that state too and holds none.
+        """
+        return self.backend_type == CLIENT_BACKEND
 
     @property
     def idle_in_transaction(self) -> bool:

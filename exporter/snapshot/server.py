@@ -52,6 +52,8 @@ class ServerFacts:
     limits: Limits
     role_limits: Mapping[str, int] = field(default_factory=dict)
     database_limits: Mapping[str, int] = field(default_factory=dict)
+    track_activities: bool = True
+    """False where the server's default hides what its backends do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""Connections as this package makes them, and how one is ended from below."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+
+Row = tuple[Any, ...]
+Connection = AsyncConnection[Row]
+
+#: psycopg takes no less for connect_timeout
+#: (https://www.postgresql.org/docs/current/libpq-connect.html).
+_SHORTEST_CONNECT_TIMEOUT = 2
+#: psycopg's default; statements that ask for it are prepared at once.
+_PREPARE_THRESHOLD = 5
+
+
+async def connect(
+    params: Mapping[str, str], deadline: float, *, prepared: bool = True
+) -> Connection:
+    """A connection in autocommit: inside a transaction the statistics are frozen.
+
+    `deadline` (seconds) is divided among the hosts for libpq's own connect_timeout, where the DSN
+    sets none. It does not bound this call; the caller does.
+    """
+    hosts = max(1, len(params.get("host", "").split(",")))
+    seconds = max(_SHORTEST_CONNECT_TIMEOUT, math.ceil(deadline / hosts))
+    bounded: dict[str, str | int] = {"connect_timeout": seconds, **params}
+    return await AsyncConnection.connect(
+        make_conninfo("", **bounded),
+        autocommit=True,
+        prepare_threshold=_PREPARE_THRESHOLD if prepared else None,
+    )
+
+
+def shut_socket(connection: Connection) -> None:
+    """End a connection from below; whatever waits for it fails at once.
+
+    On a duplicate of the descriptor, so that libpq's own stays open until it closes it.
+    """
+    with contextlib.suppress(OSError, psycopg.Error):
+        duplicate = os.dup(connection.pgconn.socket)
+        with socket.socket(fileno=duplicate) as line:
+            line.shutdown(socket.SHUT_RDWR)

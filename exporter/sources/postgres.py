@@ -1,0 +1,189 @@
+"""One Postgres server: three cadences of reads on one kept session make a snapshot.
+
+Every poll reads the activity; every 10 s the counters; every 60 s, and on each new session, the
+settings and names. A slow read that fails never fails the poll: the last good one is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from importlib import resources
+
+from exporter.config.server import Polling, Server
+from exporter.snapshot.server import (
+    Failure,
+    Probe,
+    Reason,
+    ServerFacts,
+    SessionCounters,
+    Snapshot,
+)
+from exporter.sources import rows
+from exporter.sources.connection import Connection, Row
+from exporter.sources.credentials import conninfo
+from exporter.sources.errors import SourceError
+from exporter.sources.probe import probe
+from exporter.sources.rows import Names
+from exporter.sources.session import Session
+
+log = logging.getLogger(__name__)
+
+#: A backend of a role or database made since the last read of names brings the next read forward,
+#: and a slow read that failed is tried again after this long.
+EARLY_SECONDS = 10.0
+#: Less of a poll's deadline than this is not worth beginning a slow read in.
+_LEAST_RATIO = 0.1
+_POOLED = Failure(
+    Reason.POOLED,
+    "the DSN leads through a pooler",
+    "give the address of Postgres itself: a saturated pooler would make polls wait",
+)
+
+
+def _sql(name: str) -> bytes:
+    return (resources.files("exporter.sources") / "sql" / name).read_bytes()
+
+
+_ACTIVITY = _sql("activity.sql")
+_SETTINGS = _sql("settings.sql")
+_DATABASES = _sql("databases.sql")
+_ROLES = _sql("roles.sql")
+_COUNTERS_13 = _sql("counters_13.sql")
+_COUNTERS = _sql("counters.sql")
+_VERSION_14 = 140000
+
+
+class PostgresSource:
+    """Reads one server; `poll` and `probe` may run side by side, two polls may not.
+
+    Args:
+        server: where it is, and what to read of it.
+        polling: its deadlines and cadences.
+        clock: a steady clock in seconds.
+    """
+
+    def __init__(
+        self, server: Server, polling: Polling, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._server = server
+        self._polling = polling
+        self._clock = clock
+        self._session = Session(
+            server.name,
+            lambda: conninfo(server),
+            self._greet,
+            connect_deadline=polling.connect_deadline,
+            clock=clock,
+        )
+        self._names = Names()
+        self._settings: Row | None = None
+        self._counters: SessionCounters | None = None
+        self._names_read_at = float("-inf")
+        self._due = {"settings": 0.0, "names": 0.0, "counters": 0.0}
+        self._used_ratio: float | None = None
+
+    async def poll(self, now: float, *, expected_used_ratio: float | None = None) -> Snapshot:
+        """One snapshot.
+
+        Args:
+            now: Unix seconds of the watcher's clock, for `taken_at`.
+            expected_used_ratio: the last known share of the usable slots in use; at 0.90 or more a
+                refusal in unknown words counts as `refused`.
+
+        Raises:
+            SourceError: why there is none.
+        """
+        started = self._clock()
+        self._used_ratio = expected_used_ratio
+        if await self._session.ready(expected_used_ratio):
+            self._due = dict.fromkeys(self._due, started)
+        until = self._clock() + self._polling.deadline
+        found = await self._session.fetch(_ACTIVITY, self._activity_params(), until=until)
+        if not rows.privileged(found):
+            raise SourceError(self._unprivileged())
+        facts = await self._refresh(found, until)
+        seconds = self._clock() - started
+        return Snapshot(now, seconds, rows.activity(found, self._names), facts, self._counters)
+
+    async def probe(self, now: float) -> Probe:
+        """What a new client sees that connects directly, with the probe's credentials if given."""
+        credentials = self._server.probe.credentials or self._server
+        deadline = self._polling.connect_deadline
+        return await probe(credentials, "direct", deadline, now, used_ratio=self._used_ratio)
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._session.close()
+
+    async def _greet(self, connection: Connection) -> None:
+        """Refuse a pooler; set what the startup packet could not (poolers refuse `options`)."""
+        pooled = connection.pgconn.parameter_status(b"pgbouncer.version") is not None
+        answer = await connection.execute(b"select pg_catalog.pg_backend_pid()")
+        if pooled or await answer.fetchone() != (connection.info.backend_pid,):
+            raise SourceError(_POOLED)
+        milliseconds = max(8, round(self._polling.deadline * 1000))
+        settings = [
+            f"SET statement_timeout = {milliseconds * 3 // 4}",
+            # A locked catalog may hold up a read of names, never a poll.
+            f"SET lock_timeout = {milliseconds // 8}",
+            "SET search_path = ''",
+            "SET jit = off",
+        ]
+        if connection.info.server_version >= _VERSION_14:
+            settings.append("SET idle_session_timeout = 0")
+        await connection.execute("; ".join(settings).encode())
+
+    def _activity_params(self) -> dict[str, object]:
+        server = self._server
+        return {"addresses": server.client_addresses, "stale_after": server.stale_after}
+
+    def _unprivileged(self) -> Failure:
+        role = self._session.user
+        quoted = role.replace('"', '""')
+        return Failure(
+            Reason.UNPRIVILEGED,
+            f"role {role} cannot see the sessions of other roles",
+            f'GRANT pg_read_all_stats TO "{quoted}";',
+        )
+
+    async def _refresh(self, found: list[Row], until: float) -> ServerFacts:
+        """The slow reads that are due; raises only when the settings have never been read."""
+        settings = await self._slow("settings", until, _SETTINGS)
+        if settings is not None:
+            self._settings = settings[0][0]
+        if self._settings is None:
+            raise SourceError(Failure(Reason.LATE, "the server's settings could not be read"))
+        await self._refresh_names(found, until)
+        version_num = self._settings[1]
+        sql = _COUNTERS if version_num >= _VERSION_14 else _COUNTERS_13
+        counted = await self._slow("counters", until, sql)
+        if counted is not None:
+            self._counters = rows.counters(counted[0])
+        return rows.facts(self._settings, self._names, self._server.provider_reserved)
+
+    async def _refresh_names(self, found: list[Row], until: float) -> None:
+        now = self._clock()
+        if now >= self._names_read_at + EARLY_SECONDS and not self._names.knows(found):
+            self._due["names"] = now
+        read = await self._slow("names", until, _DATABASES, _ROLES)
+        if read is not None:
+            self._names = rows.names(*read)
+            self._names_read_at = now
+
+    async def _slow(self, what: str, until: float, *statements: bytes) -> list[list[Row]] | None:
+        """The rows of each statement, None when they are not due or one of them failed."""
+        now, polling = self._clock(), self._polling
+        if now < self._due[what] or until - now < _LEAST_RATIO * polling.deadline:
+            return None
+        interval = polling.counters_interval if what == "counters" else polling.facts_interval
+        try:
+            read = [await self._session.fetch(sql, until=until) for sql in statements]
+        except SourceError as error:
+            self._due[what] = now + min(interval, EARLY_SECONDS)
+            keys = {"server": self._server.name, "read": what, "reason": error.failure.reason.value}
+            log.warning("slow read failed", extra={**keys, "detail": error.failure.message})
+            return None
+        self._due[what] = now + interval
+        return read

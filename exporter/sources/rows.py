@@ -1,0 +1,117 @@
+r"""From rows of the SQL files to values; pure.
+
+The session's encoding is SQL_ASCII, so texts arrive as the bytes that the server stores. Names may
+be in any encoding: UTF-8 is shown as it is, other bytes as `\xe9`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.server import ServerFacts, SessionCounters
+from exporter.snapshot.slots import Limits
+
+Row = tuple[Any, ...]
+
+#: Where sql/activity.sql packs milliseconds above a pid.
+_PID_BITS = 22
+_DATID, _USESYSID, _AT, _PRIVILEGED = 0, 1, 13, 14
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by oid, and the connection limits that are set, by name."""
+
+    databases: Mapping[int, str] = field(default_factory=dict)
+    roles: Mapping[int, str] = field(default_factory=dict)
+    database_limits: Mapping[str, int] = field(default_factory=dict)
+    role_limits: Mapping[str, int] = field(default_factory=dict)
+
+    def knows(self, rows: Iterable[Row]) -> bool:
+        """Whether every database and role in rows of sql/activity.sql has a name here."""
+        return all(
+            (row[_DATID] is None or row[_DATID] in self.databases)
+            and (row[_USESYSID] is None or row[_USESYSID] in self.roles)
+            for row in rows
+        )
+
+
+def text(raw: bytes | None) -> str:
+    r"""`raw` as people read it, "" for NULL.
+
+    >>> text(b"caf\xe9")
+    'caf\\xe9'
+    """
+    return "" if raw is None else raw.decode("utf-8", "backslashreplace")
+
+
+def privileged(rows: list[Row]) -> bool:
+    """Whether rows of sql/activity.sql show every backend in full; our own is always among them."""
+    return bool(rows) and bool(rows[0][_PRIVILEGED])
+
+
+def activity(rows: list[Row], names: Names) -> Activity:
+    """Rows of sql/activity.sql; an oid without a name is shown as `(oid 16384)`."""
+    groups = tuple(_group(row, names.databases, names.roles) for row in rows)
+    return Activity(rows[0][_AT], groups)
+
+
+def _group(row: Row, databases: Mapping[int, str], roles: Mapping[int, str]) -> BackendGroup:
+    (datid, usesysid, application_name, client_addr, state, wait_event_type, wait_event) = row[:7]
+    (backend_type, backends, oldest, xact_age, query_age, stale) = row[7:13]
+    return BackendGroup(
+        "" if datid is None else databases.get(datid) or f"(oid {datid})",
+        "" if usesysid is None else roles.get(usesysid) or f"(oid {usesysid})",
+        text(application_name),
+        text(client_addr),
+        text(state),
+        text(wait_event_type),
+        text(wait_event),
+        text(backend_type),
+        backends,
+        # What began after our statement did is new, not of a negative age.
+        None if oldest is None else max(0.0, (oldest >> _PID_BITS) / 1000),
+        None if xact_age is None else max(0.0, xact_age),
+        None if query_age is None else max(0.0, query_age),
+        None if oldest is None else oldest & ((1 << _PID_BITS) - 1),
+        stale,
+    )
+
+
+def names(databases: list[Row], roles: list[Row]) -> Names:
+    """Rows of sql/databases.sql and sql/roles.sql."""
+    return Names(
+        {oid: text(name) for oid, name, _ in databases},
+        {oid: text(name) for oid, name, _ in roles},
+        {text(name): limit for _, name, limit in databases if limit >= 0},
+        {text(name): limit for _, name, limit in roles if limit >= 0},
+    )
+
+
+def facts(settings: Row, known: Names, provider_reserved: int) -> ServerFacts:
+    """The row of sql/settings.sql, with the limits of `known`."""
+    version, version_num, in_recovery, most, superuser_reserved, reserved, tracks = settings
+    return ServerFacts(
+        version=text(version).split()[0],
+        version_num=version_num,
+        role="standby" if in_recovery else "primary",
+        limits=Limits(most, superuser_reserved, reserved, provider_reserved),
+        role_limits=known.role_limits,
+        database_limits=known.database_limits,
+        track_activities=tracks,
+    )
+
+
+def counters(rows: list[Row]) -> SessionCounters:
+    """Rows of sql/counters.sql, summed over the databases; None where the server has none (13)."""
+    sessions, abandoned, fatal, killed = (_sum(row[at] for row in rows) for at in range(3, 7))
+    numbackends = {(str(row[0]), text(row[1])): row[2] for row in rows}
+    return SessionCounters(sessions, abandoned, fatal, killed, numbackends)
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

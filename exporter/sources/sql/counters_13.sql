@@ -1,0 +1,4 @@
+-- pgheadroom, every 10 s, PostgreSQL 13: as counters.sql, before sessions were counted.
+select datid, datname, numbackends, null::bigint, null::bigint, null::bigint, null::bigint
+  from pg_catalog.pg_stat_database
+ where datname is not null

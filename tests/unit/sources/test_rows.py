@@ -1,0 +1,116 @@
+"""From rows to values."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.snapshot.server import SessionCounters
+from exporter.snapshot.slots import Limits
+from exporter.sources import rows
+from exporter.sources.rows import Names
+
+NAMES = Names({5: "shop"}, {10: "app"})
+AT = 1_800_000_000.5
+
+
+def row(**changes: object) -> tuple[object, ...]:
+    values: dict[str, object] = {
+        "datid": 5,
+        "usesysid": 10,
+        "application_name": b"web",
+        "client_addr": b"10.0.0.1",
+        "state": b"active",
+        "wait_event_type": b"Lock",
+        "wait_event": b"relation",
+        "backend_type": b"client backend",
+        "backends": 3,
+        "oldest": 1500 << 22 | 4_194_303,
+        "transaction_age": 2.5,
+        "query_age": 1.25,
+        "stale": 0,
+        "at": AT,
+        "privileged": True,
+    }
+    return tuple((values | changes).values())
+
+
+def test_a_row_becomes_a_group() -> None:
+    activity = rows.activity([row()], NAMES)
+    (group,) = activity.groups
+    assert activity.at == AT
+    assert (group.datname, group.usename, group.application_name) == ("shop", "app", "web")
+    assert (group.client_addr, group.state, group.backend_type) == (
+        "10.0.0.1",
+        "active",
+        "client backend",
+    )
+    assert (group.wait_event_type, group.wait_event, group.backends) == ("Lock", "relation", 3)
+    assert (group.state_age_seconds, group.oldest_pid) == (1.5, 4_194_303)
+    assert (group.transaction_age_seconds, group.query_age_seconds) == (2.5, 1.25)
+
+
+def test_null_is_an_empty_label_and_no_age() -> None:
+    empty = dict.fromkeys(("datid", "usesysid", "application_name", "client_addr", "state"))
+    nothing = dict.fromkeys(("wait_event_type", "wait_event", "backend_type", "oldest"))
+    (group,) = rows.activity(
+        [row(**empty, **nothing, transaction_age=None, query_age=None)], NAMES
+    ).groups
+    assert {group.datname, group.usename, group.application_name, group.client_addr} == {""}
+    assert {group.state, group.wait_event, group.backend_type} == {""}
+    assert group.state_age_seconds is group.oldest_pid is None
+    assert group.transaction_age_seconds is group.query_age_seconds is None
+
+
+@pytest.mark.parametrize("milliseconds", [-1, -2500, -86_400_000])
+def test_what_began_after_the_statement_is_new_and_keeps_its_pid(milliseconds: int) -> None:
+    (group,) = rows.activity(
+        [row(oldest=milliseconds << 22 | 77, transaction_age=-0.1, query_age=-0.1)], NAMES
+    ).groups
+    assert (group.state_age_seconds, group.oldest_pid) == (0.0, 77)
+    assert (group.transaction_age_seconds, group.query_age_seconds) == (0.0, 0.0)
+
+
+def test_an_oid_without_a_name_is_shown_as_one() -> None:
+    (group,) = rows.activity([row(datid=77, usesysid=88)], NAMES).groups
+    assert (group.datname, group.usename) == ("(oid 77)", "(oid 88)")
+    assert not NAMES.knows([row(), row(datid=77)])
+    assert not NAMES.knows([row(usesysid=88)])
+    assert NAMES.knows([row(), row(datid=None, usesysid=None)])
+
+
+def test_names_in_other_encodings_are_readable_and_unique() -> None:
+    assert rows.text("café".encode()) == "café"
+    assert rows.text("café".encode("latin-1")) == r"caf\xe9"
+
+
+def test_privilege_is_read_from_every_poll() -> None:
+    assert rows.privileged([row()])
+    assert not rows.privileged([row(privileged=False)])
+    assert not rows.privileged([])
+
+
+def test_only_limits_that_are_set_are_kept() -> None:
+    names = rows.names([(1, b"a", -1), (2, b"b", 7), (3, b"c", -2)], [(4, b"r", 0), (5, b"s", -1)])
+    assert names.databases == {1: "a", 2: "b", 3: "c"}
+    assert names.database_limits == {"b": 7}
+    assert names.role_limits == {"r": 0}
+
+
+def test_settings_become_facts() -> None:
+    settings = (b"16.14 (Debian 16.14-1)", 160014, False, 100, 3, 2, True)
+    facts = rows.facts(settings, Names(role_limits={"app": 5}), provider_reserved=7)
+    assert (facts.version, facts.version_num, facts.role) == ("16.14", 160014, "primary")
+    assert facts.limits == Limits(100, 3, 2, 7)
+    assert facts.role_limits == {"app": 5}
+    standby = rows.facts((b"13.1", 130001, True, 100, 3, 0, False), Names(), 0)
+    assert (standby.role, standby.track_activities) == ("standby", False)
+
+
+def test_counters_are_summed_over_the_databases() -> None:
+    counters = rows.counters([(5, b"shop", 3, 10, 1, 2, 3), (6, b"web", 4, 20, 0, 0, 1)])
+    assert counters == SessionCounters(30, 1, 2, 4, {("5", "shop"): 3, ("6", "web"): 4})
+
+
+def test_a_server_that_counts_no_sessions_has_none() -> None:
+    counters = rows.counters([(5, b"shop", 3, None, None, None, None)])
+    assert counters == SessionCounters(numbackends={("5", "shop"): 3})
