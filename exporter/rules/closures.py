@@ -195,13 +195,14 @@ def _matching(modifier: Any) -> Matching:  # noqa: ANN401  a parsed modifier, or
     if modifier is None:
         return Matching()
     given = modifier.matching
-    grouped = {
-        promql.VectorMatchCardinality.ManyToOne: "left",
-        promql.VectorMatchCardinality.OneToMany: "right",
-    }
+    grouped = ""
+    if modifier.card == promql.VectorMatchCardinality.ManyToOne:
+        grouped = "left"
+    elif modifier.card == promql.VectorMatchCardinality.OneToMany:
+        grouped = "right"
     return Matching(
         on=given is not None and given.type == promql.LabelModifierType.Include,
         names=() if given is None else tuple(given.labels),
-        grouped=grouped.get(modifier.card, ""),
+        grouped=grouped,
         include=tuple(modifier.group_labels or ()),
     )
