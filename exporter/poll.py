@@ -36,6 +36,7 @@ SAVE_SECONDS = 5.0
 RESTORE_SECONDS = 600.0
 #: Growers are told over a minute, read every few seconds.
 GROWTH_SECONDS = 60.0
+GROWTH_WINDOW_SECONDS = 20.0
 GROWTH_STEP_SECONDS = 5.0
 #: Polling may take this part of the time at most before it is done less often.
 DEAR_RATIO = 0.1
@@ -98,7 +99,7 @@ class Watch:
         self._source = source
         self._polling = polling
         self._forecaster = Forecaster(forecast)
-        self._growth_window = forecast.page.window
+        self._growth_window = forecast.page.window if forecast.page else GROWTH_WINDOW_SECONDS
         self._alerter = alerter
         self._desk = desk
         self._caps = Caps()

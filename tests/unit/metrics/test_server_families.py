@@ -85,8 +85,7 @@ def test_the_clocks_are_kept_apart():
 
 
 def test_a_failed_poll_republishes_the_last_good_series_and_their_age():
-    failed = state(group(90), failure=failure(), failing_since=1010.0,
-                   failures={Reason.NETWORK: 3})  # fmt: skip
+    failed = state(group(90), failure=failure(), failing_since=1010.0, failures={Reason.NETWORK: 3})
     found = samples(failed, now=1025.0)
     assert value(found, "pgheadroom_up") == 0
     assert value(found, "pgheadroom_connections_used") == 90
@@ -98,8 +97,9 @@ def test_a_failed_poll_republishes_the_last_good_series_and_their_age():
 
 
 def test_limits_of_roles_and_databases_are_ratios_of_those_limits():
-    shot = snapshot(group(9), group(1, usename="free"), role_limits={"app": 10},
-                    database_limits={"shop": 40})  # fmt: skip
+    shot = snapshot(
+        group(9), group(1, usename="free"), role_limits={"app": 10}, database_limits={"shop": 40}
+    )
     found = samples(state(snapshot=shot))
     assert value(found, "pgheadroom_role_connections_used_ratio", usename="app") == 0.9
     assert value(found, "pgheadroom_database_connections_used_ratio", datname="shop") == 0.25
@@ -119,7 +119,7 @@ def test_probes_forecasts_thresholds_and_sessions_have_their_series():
             forecasts={"page": 21.5},
             growth_per_second=2.5,
             thresholds={"connections_warning": 0.7},
-        )  # fmt: skip
+        )
     )
     refused = {"via": "direct", "reason": "refused"}
     assert value(found, "pgheadroom_connect_probe_success", **refused) == 0
