@@ -1,0 +1,32 @@
+"""Which receivers there are. A new kind is a file, a line here, and a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from exporter.config.alerting import PagerDutyReceiver, SlackReceiver
+from exporter.notify.pagerduty import PagerDuty
+from exporter.notify.receiver import Receiver
+from exporter.notify.slack import Slack
+
+#: A kind of configuration, and what is made of it: one type a pair, which the tuple cannot say.
+KINDS: tuple[tuple[type[Any], Callable[[Any], Receiver]], ...] = (
+    (SlackReceiver, Slack),
+    (PagerDutyReceiver, PagerDuty),
+)
+
+
+def make_receiver(config: SlackReceiver | PagerDutyReceiver) -> Receiver:
+    """The receiver that `config` describes; connects nowhere yet."""
+    for kind, make in KINDS:
+        if isinstance(config, kind):
+            return make(config)
+    raise TypeError(f"no receiver is made of {type(config).__name__}")
+
+
+def make_receivers(
+    configs: Iterable[SlackReceiver | PagerDutyReceiver],
+) -> tuple[Receiver, ...]:
+    """The receivers that `configs` describe, in their order."""
+    return tuple(make_receiver(config) for config in configs)

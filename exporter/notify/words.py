@@ -1,0 +1,175 @@
+"""What a notification says, as lines of text that every receiver shares; pure.
+
+Names come from clients: anybody who can log in chooses an application name. They pass through
+`plain`, and then through the receiver's own `quote`, which makes them inert in its format.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from exporter.alerting.notification import (
+    AlertLine,
+    Notification,
+    Resolution,
+    Situation,
+    Transition,
+)
+from exporter.alerting.words import duration_words
+from exporter.snapshot.holders import Holder, IdleTransaction
+
+Quote = Callable[[str], str]
+
+MOST_HOLDERS = 5
+MOST_GROWERS = 3
+#: "application (role on database)" with three names of 63 bytes would fill a telephone.
+_NAME_CHARACTERS = 120
+#: Older than this, the numbers are no longer what the server looks like.
+_OLD_SECONDS = 15.0
+#: Categories that move, hide or break text: controls, direction marks, line ends, half characters.
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def plain(text: str, most: int) -> str:
+    r"""`text` on one line, without what is not to be seen, at most `most` characters.
+
+    >>> plain("a\nb\x00\u202ec", 10)
+    'a b c'
+    >>> plain("abcdef", 4)
+    'abc…'
+    """
+    seen = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in text[: 4 * most])
+    line = " ".join(seen.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def as_is(text: str) -> str:
+    """The `quote` of formats in which no text means anything."""
+    return text
+
+
+def holder_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list[str]:
+    """The largest holders, one on a line."""
+    return [
+        f"{_quoted(each, quote)}: {each.used}{_addresses(each, quote) if addresses else ''}"
+        for each in situation.holders[:MOST_HOLDERS]
+    ]
+
+
+def grower_lines(situation: Situation, quote: Quote) -> list[str]:
+    """Who took the most slots lately, one on a line."""
+    return [
+        f"{_quoted(each, quote)}: +{each.grown}, now {each.used}"
+        for each in situation.growers[:MOST_GROWERS]
+    ]
+
+
+def growth_window(situation: Situation) -> str:
+    """In what time they grew, e.g. "in 1 min"; nothing where it is not known."""
+    seconds = situation.growth_window_seconds
+    return f"in {duration_words(seconds)}" if seconds > 0 else ""
+
+
+def _quoted(holder: Holder, quote: Quote) -> str:
+    return quote(plain(holder.name, _NAME_CHARACTERS))
+
+
+def _addresses(holder: Holder, quote: Quote) -> str:
+    if not holder.client_addr:
+        return ""
+    others = f" and {holder.client_addrs - 1} more" if holder.client_addrs > 1 else ""
+    return f", from {quote(plain(holder.client_addr, _NAME_CHARACTERS))}{others}"
+
+
+def idle_line(idle: IdleTransaction, quote: Quote, *, addresses: bool) -> str:
+    """The oldest idle transaction: for how long, which backend, and whose."""
+    who = Holder(idle.application_name, idle.usename, idle.datname, 0, client_addr=idle.client_addr)
+    pid = "" if idle.pid is None else f"pid {idle.pid}, "
+    tail = _addresses(who, quote) if addresses else ""
+    return f"{duration_words(idle.seconds)}, {pid}{_quoted(who, quote)}{tail}"
+
+
+def states_line(situation: Situation) -> str:
+    """Slots by state, largest first, e.g. "60 active, 20 idle"."""
+    counted = sorted(situation.states.items(), key=lambda item: -item[1])
+    return ", ".join(
+        f"{count} {plain(state, 40) or 'unknown'}" for state, count in counted if count
+    )
+
+
+def outlook(situation: Situation) -> str:
+    """How fast, and how long it lasts, e.g. "+2.6 a second; full in about 20 s"."""
+    return "; ".join(part for part in (situation.rate, situation.time_left) if part)
+
+
+def doubts(situation: Situation) -> list[str]:
+    """What keeps the numbers from being current."""
+    lines = []
+    if situation.failure:
+        lines.append(f"Polls fail: {plain(situation.failure, 300)}")
+    if situation.failure or situation.data_age_seconds > _OLD_SECONDS:
+        lines.append(f"The numbers are {duration_words(situation.data_age_seconds)} old")
+    return lines
+
+
+def resolution_lines(resolution: Resolution) -> list[str]:
+    """What an incident came to."""
+    lines = [f"Lasted {duration_words(resolution.duration_seconds)}"]
+    if resolution.peak_used is not None:
+        usable = "" if resolution.peak_usable is None else f" of {resolution.peak_usable}"
+        lines.append(f"Peak: {resolution.peak_used}{usable} usable slots")
+    if resolution.least_free is not None:
+        lines.append(f"Least headroom: {resolution.least_free}")
+    lines.append("Clients were refused" if resolution.refused else "No client was seen refused")
+    return lines
+
+
+def actions(notification: Notification) -> list[str]:
+    """What to do next, most severe alert first, each once."""
+    return _each_once(alert.action for alert in _by_severity(notification))
+
+
+def runbooks(notification: Notification) -> list[str]:
+    """The runbooks' addresses, most severe alert first, each once; only web addresses."""
+    return _each_once(
+        alert.runbook_url for alert in _by_severity(notification) if is_link(alert.runbook_url)
+    )
+
+
+def alert_names(notification: Notification) -> list[str]:
+    """The rules that fire, most severe first, e.g. "SlotsHigh (warning)"."""
+    return _each_once(f"{a.alertname} ({a.severity})" for a in _by_severity(notification))
+
+
+def is_link(url: str) -> bool:
+    """Whether `url` is a web address that no format can be broken with."""
+    scheme = url.startswith(("https://", "http://"))
+    return scheme and url.isascii() and url.isprintable() and not set(url) & set(" <>|\"'`\\")
+
+
+def headline(notification: Notification, most: int) -> str:
+    """The headline on one line, never empty; a test always says that it is one."""
+    bare = f"{notification.server}: {notification.family} {notification.transition}"
+    text = plain(notification.headline, most) or plain(bare, most)
+    if notification.transition is Transition.TEST and "TEST" not in text:
+        return plain(f"TEST: {text}", most)
+    return text
+
+
+def iso_time(at: float) -> str:
+    """Unix seconds as ISO 8601 in UTC.
+
+    >>> iso_time(0.25)
+    '1970-01-01T00:00:00.250+00:00'
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _by_severity(notification: Notification) -> list[AlertLine]:
+    return sorted(notification.alerts, key=lambda alert: -alert.severity.rank)
+
+
+def _each_once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))

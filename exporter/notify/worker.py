@@ -1,0 +1,176 @@
+"""One receiver's thread: it sends what is due, and writes down what came of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+from exporter.alerting.notification import Transition
+from exporter.notify.clock import Clocks
+from exporter.notify.pending import Policy, Queue, Verdict
+from exporter.notify.receiver import DeliveryError, Reason, Receiver
+from exporter.notify.rows import OutboxRow
+from exporter.notify.superseding import Pending, told_as
+from exporter.notify.telemetry import ReceiverTelemetry, Tally
+
+_log = logging.getLogger(__name__)
+
+
+class Journal(Protocol):
+    """Where the outbox is written down. Neither call blocks or fails."""
+
+    def settle(self, row_ids: Iterable[int]) -> None:
+        """Forget rows that were delivered or superseded."""
+
+    def bury(self, row_id: int, reason: Reason) -> None:
+        """Keep a row as a dead letter."""
+
+
+class Worker:
+    """Delivers to one receiver from a daemon thread of its own, so that it delays no other."""
+
+    def __init__(
+        self, receiver: Receiver, policy: Policy, journal: Journal, clocks: Clocks
+    ) -> None:
+        self._receiver = receiver
+        self._policy = policy
+        self._journal = journal
+        self._clocks = clocks
+        self._queue = Queue(policy, clocks.chance)
+        self._tally = Tally()
+        self._changed = threading.Condition()
+        self._draining = False
+        self._abandoned = False
+        self._thread = threading.Thread(
+            target=self._run, name=f"notify-{receiver.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def replace(self, receiver: Receiver) -> None:
+        """Use `receiver` from the next attempt on: the configuration was reloaded."""
+        with self._changed:
+            self._receiver = receiver
+            self._changed.notify_all()
+
+    def enqueue(self, rows: Iterable[OutboxRow]) -> None:
+        """Take over `rows`; returns at once."""
+        with self._changed:
+            dropped: list[int] = []
+            for row in rows:
+                dropped += self._add(row)
+            self._superseded(dropped)
+            self._changed.notify_all()
+
+    def _add(self, row: OutboxRow) -> Iterable[int]:
+        resolved = row.notification.transition is Transition.RESOLVED
+        if resolved and not self._receiver.send_resolved:
+            return (row.id,)
+        age = max(0.0, self._clocks.wall() - row.created_at)
+        # A row of an earlier process may have been sent in the instant before that ended.
+        since = self._clocks.steady() - age
+        return self._queue.add(Pending(row.id, row.notification, since, maybe_seen=row.resumed))
+
+    def stop(self) -> None:
+        """Send what is due without waiting for anything, then end; `join` waits for that."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+
+    def join(self, seconds: float) -> bool:
+        """Whether the thread ended within `seconds`; one that hangs ends with the process."""
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, seconds))
+        with self._changed:
+            self._abandoned = True
+        return not self._thread.is_alive()
+
+    def telemetry(self) -> ReceiverTelemetry:
+        """The counts as they are now."""
+        with self._changed:
+            oldest = self._queue.oldest()
+            age = 0.0 if oldest is None else max(0.0, self._clocks.steady() - oldest)
+            return self._tally.telemetry(self._receiver.name, len(self._queue), age)
+
+    def _run(self) -> None:
+        while (pending := self._next()) is not None:
+            error = self._attempt(pending)
+            with self._changed:
+                if error is None:
+                    self._delivered(pending)
+                else:
+                    self._failed(pending, error)
+
+    def _next(self) -> Pending | None:
+        """What to send now, waited for; None when the thread is to end."""
+        with self._changed:
+            while not self._abandoned:
+                now = self._clocks.steady()
+                self._expire(now)
+                pending = self._queue.next(now)
+                if pending is not None:
+                    self._tally.attempted(pending.attempts)
+                    return pending
+                if self._draining:
+                    return None
+                wake = self._queue.wake_at(now)
+                self._changed.wait(None if wake is None else max(0.0, wake - now))
+        return None
+
+    def _attempt(self, pending: Pending) -> DeliveryError | None:
+        try:
+            self._receiver.send(told_as(pending), minimal=pending.minimal)
+        except DeliveryError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  a receiver's defect must not end its thread
+            # Its text may hold anything, a secret too; its type does not.
+            kind = type(error).__name__
+            return DeliveryError(Reason.UNEXPECTED, f"defect in the receiver: {kind}")
+        return None
+
+    def _delivered(self, pending: Pending) -> None:
+        seconds = max(0.0, self._clocks.steady() - pending.since)
+        if self._tally.failing:
+            _log.info("receiver accepts again receiver=%s", self._receiver.name)
+        self._queue.delivered()
+        self._tally.delivered(seconds)
+        self._journal.settle((pending.id,))
+
+    def _failed(self, pending: Pending, error: DeliveryError) -> None:
+        if not self._tally.failing:
+            _log.warning(
+                "receiver fails receiver=%s reason=%s error=%s",
+                self._receiver.name,
+                error.reason,
+                error.message,
+            )
+        self._tally.failed(error)
+        verdict, dropped = self._queue.failed(error, self._clocks.steady())
+        self._superseded(dropped)
+        if verdict is Verdict.DEAD:
+            self._bury(pending, error.reason)
+
+    def _expire(self, now: float) -> None:
+        for pending in self._queue.expired(now):
+            self._bury(pending, Reason.EXPIRED)
+
+    def _bury(self, pending: Pending, reason: Reason) -> None:
+        _log.error(
+            "notification given up receiver=%s reason=%s incident=%s transition=%s",
+            self._receiver.name,
+            reason,
+            pending.notification.incident,
+            pending.notification.transition,
+        )
+        self._tally.dead()
+        self._journal.bury(pending.id, reason)
+
+    def _superseded(self, dropped: Iterable[int]) -> None:
+        ids = tuple(dropped)
+        if ids:
+            self._tally.superseded(len(ids))
+            self._journal.settle(ids)
