@@ -207,6 +207,7 @@ class App:
             clock=self._clock,
             alive=lambda: self._schedule.alive,
             own_families=self._own_families,
+            own_book=lambda: self._self.book,
             deliveries=self._deliveries,
             version=__version__,
         )

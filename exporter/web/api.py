@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from exporter.alerting.alerter import Book
 from exporter.alerting.alerts import Alert
 from exporter.alerting.board import Entry
 from exporter.alerting.message import describe
@@ -21,6 +23,12 @@ def port_of(request: Request) -> Port:
     """What `app` handed in."""
     port: Port = request.app.state.port
     return port
+
+
+def books(port: Port) -> Iterator[Book]:
+    """The alerts of every server, then those about pgheadroom itself."""
+    yield from (entry.book for entry in port.board)
+    yield port.own_book()
 
 
 async def healthz(request: Request) -> Response:
@@ -40,8 +48,7 @@ async def readyz(request: Request) -> Response:
 
 async def alerts(request: Request) -> Response:
     """The pending and firing alerts, in the form of Prometheus' `/api/v1/alerts`."""
-    board = port_of(request).board
-    found = [_alert(alert) for entry in board for alert in entry.book.alerts.values()]
+    found = [_alert(alert) for book in books(port_of(request)) for alert in book.alerts.values()]
     return JSONResponse({"status": "success", "data": {"alerts": found}})
 
 

@@ -8,6 +8,7 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from exporter.alerting.alerter import Book
 from exporter.alerting.board import Entry
 from exporter.alerting.message import describe
 from exporter.alerting.notification import Severity, Situation
@@ -46,7 +47,7 @@ def html(port: Port) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
         f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}"
-        f"{_deliveries(port.deliveries())}"
+        f"{_deliveries(port.deliveries())}{_alerts(port.own_book())}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
         '<a href="/api/v1/holders">/api/v1/holders</a></p></body></html>'
@@ -65,7 +66,7 @@ def _server(entry: Entry, now: float) -> str:
         parts += [_bar(situation, level), _facts(situation), _holders(situation)]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
-    return "".join([*parts, _alerts(entry)])
+    return "".join([*parts, _alerts(entry.book)])
 
 
 def _level(entry: Entry) -> str:
@@ -112,8 +113,8 @@ def _holders(situation: Situation) -> str:
     return _table(("application", "role", "database", "slots", f"in {window}"), rows)
 
 
-def _alerts(entry: Entry) -> str:
-    alerts = sorted(entry.book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
+def _alerts(book: Book) -> str:
+    alerts = sorted(book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
     if not alerts:
         return ""
     rows = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
 from exporter.metrics.families import Families
 
@@ -28,5 +29,7 @@ class Port:
     clock: Callable[[], float]
     alive: Callable[[], bool]
     own_families: Callable[[], Families]
+    own_book: Callable[[], Book]
+    """The alerts about pgheadroom itself."""
     deliveries: Callable[[], Sequence[DeliveryRow]]
     version: str

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from exporter.metrics.alerts import alert_families
-from exporter.metrics.families import CONTENT_TYPE, merged, render
+from exporter.metrics.families import CONTENT_TYPE, Families, merged, render
 from exporter.metrics.server import aged_families, without_aged
+from exporter.web.api import books
 from exporter.web.port import Port
 
 
@@ -29,10 +30,10 @@ class Scrape:
         if board.generation != self._generation:
             self._generation = board.generation
             groups = [without_aged(entry.families) for entry in board]
-            alerts = [
-                alert_families((a.labels, a.state.value) for a in entry.book.alerts.values())
-                for entry in board
-            ]
-            self._kept = render(merged([*groups, *alerts]))
+            self._kept = render(merged(groups))
         aged = merged(aged_families(entry.state, now) for entry in board)
-        return self._kept + render((*aged, *self._port.own_families()))
+        return self._kept + render((*aged, *self._alerts(), *self._port.own_families()))
+
+    def _alerts(self) -> Families:
+        alerts = (alert for book in books(self._port) for alert in book.alerts.values())
+        return alert_families((alert.labels, alert.state.value) for alert in alerts)

@@ -60,8 +60,10 @@ listen: nowhere
         "servers[0].intervall: unknown key; did you mean interval?",
         "servers[1].name: 'a' is already the name of servers[0]; names must differ",
         "servers[1].dsn: not a DSN",
-        (f"servers[1].password_file: cannot read {tmp_path}/nowhere: No such file or directory;"
-        " check the path and its permissions"),
+        (
+            f"servers[1].password_file: cannot read {tmp_path}/nowhere: No such file or directory;"
+            " check the path and its permissions"
+        ),
         "servers[2].name: missing; this key is required",
         "servers[2].polling.interval: 'soon' is not a duration; write 2s, 500ms, 5m or 1h30m",
         "rules: mine.rules.yaml: rule X needs history",

@@ -1,0 +1,129 @@
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from exporter.alerting.alerter import Book
+from exporter.alerting.alerts import Alert, AlertState
+from exporter.alerting.board import Board, Entry
+from exporter.metrics.activity import Caps
+from exporter.metrics.server import server_families
+from exporter.web.page import html
+from exporter.web.port import DeliveryRow, Port
+from exporter.web.server import application
+from tests.support.states import failure, group, state
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+ALERT = Alert("High", {"alertname": "High", "server": "prod", "severity": "critical"},
+              AlertState.FIRING, 990.0, 995.0, 0.9, {"summary": "prod: 90 %"})  # fmt: skip
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def site(*states, alive=True, book=None):
+    clock, board = Clock(), Board()
+    for each in states:
+        board.put(Entry(each))
+        board.put(Entry(each, server_families(each, Caps(), clock.now), book or Book()))
+    port = Port(
+        board=board,
+        clock=clock,
+        alive=lambda: alive,
+        own_families=tuple,
+        own_book=Book,
+        deliveries=lambda: [DeliveryRow("slack", 3, 0, 0)],
+        version="1.2.3",
+    )
+    return port, TestClient(application(port)), clock
+
+
+def test_metrics_are_what_the_last_turn_stored_and_only_the_ages_move():
+    port, client, clock = site(state(group(90)), book=Book({"x": ALERT}))
+    first = client.get("/metrics")
+    assert first.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'pgheadroom_connections_used{server="prod"} 90.0' in first.text
+    assert 'pgheadroom_snapshot_age_seconds{server="prod"} 0.0' in first.text
+    assert 'pgheadroom_alerts{alertname="High",alertstate="firing"' in first.text
+    clock.now += 7
+    later = client.get("/metrics").text
+    assert 'pgheadroom_snapshot_age_seconds{server="prod"} 7.0' in later
+    port.board.put(Entry(state(group(91)), server_families(state(group(91)), Caps(), 1.0)))
+    assert 'pgheadroom_connections_used{server="prod"} 91.0' in client.get("/metrics").text
+
+
+def test_each_family_is_described_once():
+    _, client, _ = site(state(group(1), server="a"), state(group(2), server="b"))
+    text = client.get("/metrics").text
+    helps = re.findall(r"^# HELP (\S+)", text, re.MULTILINE)
+    assert len(helps) == len(set(helps))
+    assert list(text_string_to_metric_families(text))
+
+
+def test_liveness_never_depends_on_a_server():
+    _, client, _ = site(state(snapshot=None, failure=failure()))
+    assert client.get("/healthz").status_code == 200
+    _, client, _ = site(alive=False)
+    assert client.get("/healthz").status_code == 503
+
+
+def test_ready_means_that_every_server_was_tried():
+    port, client, _ = site()
+    port.board.put(Entry(state(snapshot=None)))
+    assert client.get("/readyz").status_code == 503
+    port.board.put(Entry(state(snapshot=None, failure=failure())))
+    assert client.get("/readyz").status_code == 200
+
+
+def test_alerts_have_prometheus_form():
+    _, client, _ = site(state(group(90)), book=Book({"x": ALERT}))
+    answer = client.get("/api/v1/alerts").json()
+    assert answer["status"] == "success"
+    assert answer["data"]["alerts"] == [
+        {
+            "labels": {"alertname": "High", "server": "prod", "severity": "critical"},
+            "annotations": {"summary": "prod: 90 %"},
+            "state": "firing",
+            "activeAt": "1970-01-01T00:16:30+00:00",
+            "value": "0.9",
+        }
+    ]
+
+
+def test_holders_of_one_server_or_of_all():
+    _, client, _ = site(state(group(60, "checkout"), group(3, "web")), state(server="other"))
+    (first, _) = client.get("/api/v1/holders").json()["data"]["servers"]
+    assert [(h["application_name"], h["used"]) for h in first["holders"]] == [
+        ("checkout", 60),
+        ("web", 3),
+    ]
+    one = client.get("/api/v1/holders", params={"server": "other"}).json()["data"]["servers"]
+    assert [each["server"] for each in one] == ["other"]
+    unknown = client.get("/api/v1/holders", params={"server": "nix"})
+    assert unknown.status_code == 404
+    assert unknown.json()["error"] == "no server is named 'nix'; there are: prod, other"
+
+
+@given(NAMES, NAMES)
+def test_the_page_shows_any_name_as_text(name, server):
+    evil = f"{name}<script>alert(1)</script>"
+    port, _, _ = site(state(group(5, evil), server=server + "<img src=x onerror=1>"))
+    text = html(port)
+    assert "<script" not in text
+    assert "<img" not in text
+
+
+def test_the_page_says_how_things_stand():
+    port, client, _ = site(state(group(90, "checkout")), book=Book({"x": ALERT}))
+    text = client.get("/").text
+    for words in ("90 of 97 usable slots, 93 %", "checkout", "critical", "prod: 90 %", "slack"):
+        assert words in text
+    blind = state(group(90), failure=failure(), server="gone")
+    port.board.put(Entry(blind))
+    assert "connection refused. check the port" in html(port)
