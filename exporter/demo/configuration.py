@@ -37,6 +37,7 @@ class Addresses:
     probe_dsn: str
     """An ordinary application role, whose logins the connect probe tries."""
     listen: str
+    external_url: str
     slack_url: str
     pagerduty_url: str
 
@@ -48,7 +49,7 @@ def demo_configuration(
     document = {
         "install_id": INSTALL_ID,
         "listen": addresses.listen,
-        "external_url": f"http://{addresses.listen}",
+        "external_url": addresses.external_url,
         "state_dir": str(state_dir),
         "servers": [_server(addresses, speed)],
         "polling": scaled(Polling(), speed),

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from exporter.config.model import listen_address
 from exporter.demo.clients import Launch
 from exporter.demo.configuration import Addresses, demo_configuration
 from exporter.demo.postgres import EmbeddedPostgres, PostgresError
@@ -22,7 +23,7 @@ from exporter.demo.replay import Replay
 from exporter.demo.report import print_report
 from exporter.demo.timeline import Verdict
 from exporter.demo.view import view_for
-from exporter.demo.watcher import Watcher, WatcherError, free_address
+from exporter.demo.watcher import Watcher, WatcherError, free_address, local_url
 from exporter.rules.load import shipped_rule_texts
 
 MAX_CONNECTIONS = 100
@@ -80,7 +81,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
         console.print("Interrupted; everything is stopped.")
         return INTERRUPTED
     except (SetupError, WatcherError, PostgresError) as error:
-        Console(stderr=True, highlight=False).print(Text(f"pgheadroom demo: {error}"))
+        message = Text(f"pgheadroom demo: {error}")
+        Console(stderr=True, highlight=False).print(message, soft_wrap=True)
         return 2
 
 
@@ -146,11 +148,14 @@ def _postgres(major: int, console: Console) -> Iterator[EmbeddedPostgres]:
 def _watcher(
     options: DemoOptions, folder: Path, postgres: EmbeddedPostgres, receiver: Receiver
 ) -> Watcher:
-    listen = options.listen or free_address()
+    # The address must be known beforehand, so a port of 0 is chosen here as well.
+    wanted = options.listen if options.listen and listen_address(options.listen)[1] else None
+    listen = wanted or free_address()
     addresses = Addresses(
         dsn=postgres.dsn(user="pgheadroom", dbname="postgres"),
         probe_dsn=postgres.dsn(user="app", dbname="postgres"),
         listen=listen,
+        external_url=local_url(listen),
         slack_url=receiver.slack_url,
         pagerduty_url=receiver.pagerduty_url,
     )

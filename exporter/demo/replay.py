@@ -42,6 +42,7 @@ class Replay:
         With `keep` the launch goes on until `close`; else it ends here.
         """
         await self.launch.open()
+        self._reading = await asyncio.to_thread(self.watcher.reading)
         self._begin(self._read())
         begins = time.monotonic() + CALM_SECONDS / self.speed
         await self._show_until(begins, show, begins)

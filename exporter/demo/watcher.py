@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from exporter.config.model import listen_address
+
 _SAMPLE = re.compile(
     r"(?P<name>pgheadroom_\w+)(?:\{(?P<labels>.*)\})? (?P<value>[-+]?[\d.]+(?:e[-+]?\d+)?)"
 )
@@ -45,7 +47,7 @@ class Watcher:
     """`pgheadroom run` beside the launch; a context manager that stops it by its pid."""
 
     def __init__(self, configuration: str, folder: Path, listen: str) -> None:
-        self.url = f"http://{listen}"
+        self.url = local_url(listen)
         self.metrics_url = f"{self.url}/metrics"
         self._listen = listen
         self._folder = folder
@@ -59,8 +61,15 @@ class Watcher:
         # -P: a folder named "exporter" where the user stands must not be run instead of this one.
         command = [sys.executable, "-P", "-m", "exporter", "run", "--config", str(self._file)]
         command += ["--listen", self._listen, "--state-dir", str(self._folder / "state")]
+        try:
+            self._process = self._start(command)
+        except OSError as error:
+            raise WatcherError(f"pgheadroom cannot be run: {error}") from error
+        return self
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own command, from this interpreter
+            return subprocess.Popen(  # noqa: S603  our own command, from this interpreter
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -68,7 +77,6 @@ class Watcher:
                 env=child_environment(os.environ),
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops its children
             )
-        return self
 
     def __exit__(
         self,
@@ -129,6 +137,17 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
         if not name.startswith("PG") and name not in _OWN_VARIABLES
     }
     return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def local_url(listen: str) -> str:
+    """Where this machine reaches what listens on HOST:PORT.
+
+    >>> local_url("0.0.0.0:9970"), local_url("[::1]:9970")
+    ('http://127.0.0.1:9970', 'http://[::1]:9970')
+    """
+    host, port = listen_address(listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  told apart, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def free_address() -> str:

@@ -50,6 +50,10 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found.read_text().split()] if found.exists() else []
 
 
+def arguments(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
 def wait_for_text(process: subprocess.Popen[str], output: Path, text: str) -> None:
     deadline = time.monotonic() + SECONDS
     while text not in output.read_text():
@@ -67,6 +71,7 @@ def gone(pid: int) -> bool:
     return state == "Z"
 
 
+@pytest.mark.slow
 def test_the_page_comes_before_the_first_refusal(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "5") as (process, output):
         status = process.wait(SECONDS)
@@ -85,6 +90,7 @@ def test_the_page_comes_before_the_first_refusal(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["demo.txt"]
 
 
+@pytest.mark.slow
 def test_kept_up_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "8", "--keep") as (process, output):
         wait_for_text(process, output, "Ctrl-C stops everything")
@@ -96,6 +102,16 @@ def test_kept_up_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> No
     assert all(gone(pid) for pid in started)
     assert "/metrics" in output.read_text()
     assert [each.name for each in tmp_path.iterdir()] == ["demo.txt"]
+
+
+def test_a_watcher_that_dies_is_a_failed_demo(tmp_path: Path) -> None:
+    with demo(tmp_path, "--speed", "8") as (process, output):
+        wait_for_text(process, output, "launch begins")
+        (watcher,) = (pid for pid in children(process.pid) if "run" in arguments(pid))
+        os.kill(watcher, signal.SIGKILL)
+        status = process.wait(SECONDS)
+    assert status == 1, output.read_text()
+    assert "Nobody was paged." in output.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

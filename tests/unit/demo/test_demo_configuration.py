@@ -21,6 +21,7 @@ ADDRESSES = Addresses(
     dsn="postgresql://pgheadroom@127.0.0.1:5432/postgres",
     probe_dsn="postgresql://app@127.0.0.1:5432/postgres",
     listen="127.0.0.1:9970",
+    external_url="http://127.0.0.1:9970",
     slack_url="http://127.0.0.1:1/slack",
     pagerduty_url="http://127.0.0.1:1/pagerduty",
 )

@@ -9,7 +9,7 @@ from exporter.demo.receiver import Received
 from exporter.demo.report import print_report
 from exporter.demo.timeline import Event, Timeline
 from exporter.demo.view import Frame, LiveView, PlainView, bar, picture, view_for
-from exporter.demo.watcher import Reading, child_environment, reading
+from exporter.demo.watcher import Reading, child_environment, local_url, reading
 
 SEEN = Reading(used=69, usable=97, used_ratio=0.711, forecast_seconds=12.4, up=True)
 
@@ -171,3 +171,15 @@ def test_nothing_of_the_environment_leads_away_from_loopback() -> None:
     kept = child_environment(environment)
     assert set(kept) == {"PATH", "HTTP_PROXY", "NO_PROXY", "no_proxy"}
     assert kept["NO_PROXY"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:9970", "http://127.0.0.1:9970"),
+        (":9970", "http://127.0.0.1:9970"),
+        ("[::]:80", "http://[::1]:80"),
+    ],
+)
+def test_the_address_that_is_asked_is_one_that_answers(listen: str, url: str) -> None:
+    assert local_url(listen) == url
