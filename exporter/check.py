@@ -12,8 +12,8 @@ from exporter.alerting.message import describe
 from exporter.alerting.notification import Severity, Situation
 from exporter.config.model import Config
 from exporter.config.server import Server
-from exporter.metrics.activity import Caps
 from exporter.metrics.server import server_families
+from exporter.metrics.view import Caps
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.load import load_rules
 from exporter.snapshot.server import Failure, Probe, Reason, ServerState

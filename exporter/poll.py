@@ -13,9 +13,9 @@ from exporter.alerting.board import Board, Entry
 from exporter.alerting.message import Before
 from exporter.alerting.notification import Notification
 from exporter.config.server import Forecast, Polling
-from exporter.metrics.activity import Caps
 from exporter.metrics.families import Families
 from exporter.metrics.server import server_families
+from exporter.metrics.view import Caps
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.snapshot.codec import (
     history_from_json,

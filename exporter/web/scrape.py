@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from exporter.metrics.alerts import alert_families
 from exporter.metrics.families import CONTENT_TYPE, Families, merged, render
-from exporter.metrics.server import aged_families, without_aged
+from exporter.metrics.watcher import aged_families, without_aged
 from exporter.web.api import books
 from exporter.web.port import Port
 

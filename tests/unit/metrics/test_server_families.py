@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metrics.activity import Caps
 from exporter.metrics.caps import OTHER, Cap, folded
 from exporter.metrics.families import merged, render
 from exporter.metrics.server import server_families
+from exporter.metrics.view import Caps
 from exporter.snapshot.server import Probe, Reason, SessionCounters
 from tests.support.states import failure, group, snapshot, state
 

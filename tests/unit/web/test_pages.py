@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 from exporter.alerting.alerter import Book
 from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.board import Board, Entry
-from exporter.metrics.activity import Caps
 from exporter.metrics.server import server_families
+from exporter.metrics.view import Caps
 from exporter.web.page import html
 from exporter.web.port import DeliveryRow, Port
 from exporter.web.server import application
