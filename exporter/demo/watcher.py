@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,12 +44,18 @@ class Reading:
 
 
 class Watcher:
-    """`pgheadroom run` beside the launch; a context manager that stops it by its pid."""
+    """`pgheadroom run` beside the launch; a context manager that stops it by its pid.
 
-    def __init__(self, configuration: str, folder: Path, listen: str) -> None:
+    `command` is the command to run, this interpreter's own by default.
+    """
+
+    def __init__(
+        self, configuration: str, folder: Path, listen: str, command: Sequence[str] = ()
+    ) -> None:
         self.url = local_url(listen)
         self.metrics_url = f"{self.url}/metrics"
         self._listen = listen
+        self._command = command
         self._folder = folder
         self._file = folder / "pgheadroom.yaml"
         self._file.write_text(configuration, encoding="utf-8")
@@ -59,7 +65,8 @@ class Watcher:
 
     def __enter__(self) -> Self:
         # -P: a folder named "exporter" where the user stands must not be run instead of this one.
-        command = [sys.executable, "-P", "-m", "exporter", "run", "--config", str(self._file)]
+        command = [*(self._command or (sys.executable, "-P", "-m", "exporter")), "run"]
+        command += ["--config", str(self._file)]
         command += ["--listen", self._listen, "--state-dir", str(self._folder / "state")]
         try:
             self._process = self._start(command)
@@ -93,6 +100,12 @@ class Watcher:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does it when memory runs out."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     @property
     def running(self) -> bool:
