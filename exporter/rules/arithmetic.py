@@ -1,4 +1,7 @@
-"""Floats as Go computes them: division by zero gives an infinity, never an exception."""
+"""Floats as Go computes them: division by zero gives an infinity, never an exception.
+
+Powers with a fraction in the exponent may differ from Go's in the last digit.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,11 @@ def power(base: float, exponent: float) -> float:
 
 
 def _floor(value: float) -> float:
-    return float(math.floor(value)) if math.isfinite(value) else value
+    return math.copysign(math.floor(value), value) if math.isfinite(value) else value
 
 
 def _ceil(value: float) -> float:
-    return float(math.ceil(value)) if math.isfinite(value) else value
+    return math.copysign(math.ceil(value), value) if math.isfinite(value) else value
 
 
 def _round(value: float, nearest: float = 1.0) -> float:

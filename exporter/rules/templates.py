@@ -28,10 +28,14 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Something that an action prints or passes on, and the kind of value that it gives."""
+    """Something that an action prints or passes on, and the kind of value that it gives.
+
+    `literal` is the text of a literal string, which alone can be a format.
+    """
 
     kind: Kind
     of: Callable[[Labels, float], Value]
+    literal: str | None = None
 
 
 def _number_of(value: Value) -> float:
@@ -189,7 +193,7 @@ def _word(token: str) -> Operand | str:
     """The operand that a token stands for, or the name of a function."""
     if token[0] in '"`':
         text = token[1:-1] if token[0] == "`" else _ESCAPE.sub(_unescaped, token[1:-1])
-        return Operand("string", lambda _labels, _value: text)
+        return Operand("string", lambda _labels, _value: text, text)
     if token[0] in "+-0123456789":
         constant = float(token) if "." in token else int(token)
         kind: Kind = "float" if isinstance(constant, float) else "int"
@@ -240,18 +244,11 @@ def _call(name: str, arguments: list[Operand]) -> Operand:
 
 
 def _printf(arguments: list[Operand]) -> Operand:
-    if not arguments or arguments[0].kind != "string":
-        raise TemplateError('printf begins with its format, e.g. printf "%.0f" $value')
-    text, *values = arguments
+    if not arguments or arguments[0].literal is None:
+        raise TemplateError('printf begins with its format in quotes, e.g. printf "%.0f" $value')
+    values = arguments[1:]
     try:
-        layout = Format(str(text.of(_NoLabels(), 0.0)), tuple(value.kind for value in values))
+        layout = Format(arguments[0].literal, tuple(value.kind for value in values))
     except ValueError as error:
         raise TemplateError(str(error)) from None
     return Operand("string", lambda labels, value: layout(*(v.of(labels, value) for v in values)))
-
-
-class _NoLabels(dict[str, str]):
-    """Stands for the labels while a format is checked: a format must be a literal."""
-
-    def get(self, key: str, default: object = None) -> str:
-        raise TemplateError(f"the format of printf is a literal, not $labels.{key} ({default!r})")

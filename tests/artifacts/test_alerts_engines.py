@@ -1,0 +1,264 @@
+"""One rule file, two engines: ours and Prometheus' (promtool) find the same on the same samples."""
+
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+from typing import NamedTuple
+
+import pytest
+
+from exporter.config.alerting import Rules
+from exporter.rules.evaluate import Index, RuleSet
+from exporter.rules.load import load_rules, parse_rules, shipped_rule_texts
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("promtool") is None and "CI" not in os.environ,
+    reason="no promtool; apt-get install prometheus",
+)
+#: Long enough for every `for` of the pack.
+AT = "10m"
+
+
+class Sample(NamedTuple):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Family(NamedTuple):
+    samples: list[Sample]
+
+
+def seeded(seed):
+    return random.Random(seed)  # noqa: S311  samples, not secrets
+
+
+def written(sample):
+    """A sample as a constant series of a promtool test."""
+    pairs = (
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sample.labels.items()
+    )
+    value = "NaN" if math.isnan(sample.value) else repr(sample.value).replace("inf", "Inf")
+    return {
+        "series": f"{sample.name}{{{','.join(pairs)}}}",
+        "values": " ".join([value] * 11),
+    }
+
+
+def expected(rules, samples):
+    """What our engine makes of `samples`, as promtool writes expectations."""
+    tests, alerts = [], {}
+    for result in RuleSet(rules).evaluate(Index.of([Family(samples)])):
+        assert result.error == "", result
+        alerts[result.rule.name] = [
+            {
+                "exp_labels": result.rule.alert_labels(element),
+                "exp_annotations": result.rule.alert_annotations(element),
+            }
+            for element in result.elements
+        ]
+        tests.append(
+            {
+                "eval_time": AT,
+                "alertname": result.rule.name,
+                "exp_alerts": alerts[result.rule.name],
+            }
+        )
+    return tests, sum(map(len, alerts.values()))
+
+
+def promtool(folder, rule_text, cases):
+    """Let promtool evaluate the rules over each case's samples."""
+    (folder / "x.rules.yaml").write_text(rule_text, encoding="utf-8")
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [written(sample) for sample in samples],
+            "alert_rule_test": alerts,
+        }
+        for samples, alerts in cases
+    ]
+    document = {"rule_files": ["x.rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "x.test.yaml").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return subprocess.run(
+        [str(shutil.which("promtool")), "test", "rules", str(folder / "x.test.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+NASTY = ('app "x"', "back\\slash", "line\nbreak", "é😀", "{{ $value }}", "plain", "'")
+REASONS = ("refused", "role_limit", "unprivileged", "late", "auth", "tls", "network", "pooled")
+THRESHOLDS = {
+    "connections_warning": 0.7, "connections_critical": 0.85, "idle_in_transaction": 10,
+    "idle_in_transaction_seconds": 300, "backends_waiting": 20, "role_connections": 0.9,
+    "database_connections": 0.9, "stale_connections": 20,
+}  # fmt: skip
+
+
+def server_samples(draw, server):
+    """The series that the pack reads, of a server in some state of distress."""
+    common = {"server": server} | draw.choice([{}, {"instance": "i:9970", "job": "pgheadroom"}])
+    found = []
+
+    def add(name, value, **labels):
+        labels = {key: text for key, text in labels.items() if text}
+        found.append(Sample(f"pgheadroom_{name}", common | labels, float(value)))
+
+    for name, value in THRESHOLDS.items():
+        if draw.random() < 0.9:
+            add("threshold", value, threshold=name)
+    add("connections_used_ratio", draw.choice([0.1, 0.7, 0.8557, 1, 1.0309278350515463]))
+    add("connections_free", draw.choice([0, 3]))
+    add("idle_in_transaction", draw.choice([0, 10, 11, 1234567]))
+    add("idle_in_transaction_oldest_seconds", draw.choice([0, 300, 300.25, 98765.4321]))
+    add("connections_stale", draw.choice([20, 21]))
+    failing = draw.choice([0, 5, 5.5, 15, 61.75])
+    add("poll_failing_seconds", failing)
+    if failing:
+        add("poll_failure", 1, reason=draw.choice(REASONS))
+    reason = draw.choice(["", *REASONS])
+    add("connect_probe_success", not reason, via="direct", reason=reason)
+    for window in ("page", "warning", "leak"):
+        if draw.random() < 0.5:
+            seconds = draw.choice([0, 0.5, 12.3456, 61, 12345.6])
+            add("exhaustion_forecast_seconds", seconds, window=window)
+    for event in draw.sample(["relation", "tuple", "DataFileRead"], draw.randint(0, 3)):
+        add("backends_waiting", draw.choice([1, 12, 30]), wait_event_type="Lock", wait_event=event)
+    for name in draw.sample(NASTY, 3):
+        add("role_connections_used_ratio", draw.choice([0.5, 0.9, 1]), usename=name)
+        add("database_connections_used_ratio", draw.choice([0.5, 0.9, 1]), datname=name)
+    return found
+
+
+def own_samples(draw):
+    found = [Sample("pgheadroom_state_writable", {}, draw.choice([0.0, 1.0]))]
+    for receiver in draw.sample(NASTY, 2):
+        labels = {"receiver": receiver}
+        found.append(Sample("pgheadroom_outbox_failing", labels, draw.choice([0.0, 1.0])))
+        found.append(Sample("pgheadroom_outbox_dead", labels, draw.choice([0.0, 7.0])))
+    return found
+
+
+def test_the_pack_fires_alike_in_both_engines(tmp_path):
+    rules, _ = load_rules(Rules())
+    cases, fired = [], 0
+    for seed in range(25):
+        draw = seeded(seed)
+        samples = own_samples(draw)
+        for server in ("prod", NASTY[seed % len(NASTY)]):
+            samples += server_samples(draw, server)
+        alerts, count = expected(rules, samples)
+        cases.append((samples, alerts))
+        fired += count
+    assert fired > 300
+    texts = list(shipped_rule_texts().values())
+    groups = "\n".join(text.partition("\ngroups:\n")[2] for text in texts)
+    done = promtool(tmp_path, f"groups:\n{groups}", cases)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
+
+
+#: Expressions beyond the pack's. The series are p{server,x,y}, q{server,x}, r{server}.
+EXPRESSIONS = [
+    "p", "p > 1", "1 < p", "p > bool 1 == 0", "p + 1", "2 - p", "p * -1", "-p", "--p", "p / 0",
+    "p % 2", "-p % 2", "p % 0", "p ^ 2", "(p > 0) ^ 0.5", "p ^ -1", "2 ^ (p == 3)", "-2 ^ 2 + p",
+    "p - 1 - 1", "p * 2 ^ 3 ^ 0.5", "p == p", "p != p", "p == bool p", "p / p", "p <= 1", "p >= 2",
+    'p{x="a"}', 'p{x!="a"}', 'p{x=~"a|b"}', 'p{x!~"a.*"}', 'p{y=""}', 'p{y!=""}', 'p{y=~".*"}',
+    'p{x=~"[a-b]"}', 'p{x=~"A"}', 'p{x=~"(?i)A"}', 'p{x=~"a?b*"}', 'p{x=~"\\\\w"}', 'p{x=~"."}',
+    "r + on (server) r", "q * on (server) group_left () r", "r * on (server) group_right () q",
+    "r < on (server) group_right () q", "q > on (server) group_left () r",
+    "q > bool on (server) group_left () r", 'r * on (server) group_left (x) q{x="a"}',
+    "p * ignoring (y) group_left () q", "q / ignoring (y) group_right () p", "q - ignoring () q",
+    "q > on (server, x) q", "q >= on (server, x) q", "q >= ignoring (z) q",
+    "q < ignoring (x) group_left () r",
+    "p and q", "p and on (x) q", "p and on (server, x) q", "p unless on (x) q", "q or r", "r or q",
+    'q{x="a"} or on (server) r', "p and ignoring (y) q", "p unless ignoring (y) q > 1",
+    "sum by (server) (p)", "sum by (server, y) (p)", "sum without (x) (p)", "max by (server) (p)",
+    "min without (x, y) (p)", "count by (server, x) (p)", "avg by (server) (q)",
+    "sum by (server) (p) / on (server) r", "count by (server) (p > 1) > 1",
+    "abs(p)", "ceil(p)", "ceil(-p % 1)", "floor(-p)", "round(p)", "round(-p)", "round(p, 0.4)",
+    "clamp_min(p, 1.5)",
+    "clamp_max(p, 1.5)", "p + scalar(r)", 'p > scalar(r{server="s"})', "p and on () vector(1)",
+    "p * scalar(vector(3))", "(p > 1) + (p < 3)", "p > 1 and p < 3 or q == 1", "p > 1 > 0",
+    "p == 1 or p == 2 unless q", "p + p * p", '(p + q{x=~".*"}) or p',
+]  # fmt: skip
+
+
+def vector_samples(draw):
+    numbers = [0.0, 1.0, 1.5, 2.0, 3.0, -2.5, 0.1, 1e9, math.inf, -math.inf, math.nan]
+    found = []
+    for server in ("s", "t"):
+        found.append(Sample("pgheadroom_r", {"server": server}, draw.choice(numbers)))
+        for x in draw.sample(["a", "b", "é"], 2):
+            labels = {"server": server, "x": x}
+            found.append(Sample("pgheadroom_q", labels, draw.choice(numbers)))
+            for y in draw.sample(["", "1", "2"], draw.randint(1, 3)):
+                more = labels | ({"y": y} if y else {})
+                found.append(Sample("pgheadroom_p", more, draw.choice(numbers)))
+    return found
+
+
+def named(text):
+    """`text` with the short names of series spelled out."""
+    words = {"p": "pgheadroom_p", "q": "pgheadroom_q", "r": "pgheadroom_r"}
+    return re.sub(r'(?<![\w"])[pqr](?![\w"(=!])', lambda found: words[found[0]], text)
+
+
+FORMS = (
+    "{{ $value }}", "{{ $value | humanize }}", "{{ humanize1024 $value }}",
+    "{{ $value | humanizePercentage }}", "{{ $value | humanizeDuration }}",
+    '{{ printf "%.0f|%7.2f|%-8.1f|%+g" $value $value $value $value }}',
+    '{{ printf "%e|%v|%06.1f" $value $value $value }}', '{{ printf "%q|%5s" $labels.x "z" }}',
+    "{{ $labels.server }}/{{ .Labels.x }}/{{ $labels.nope }}",
+    "a {{- 1 }} {{ 2 -}} b {{/* c */}}", '{{ "}}" | toUpper }}',
+)  # fmt: skip
+
+
+def rule_text(expressions):
+    annotations = {f"a{number}": form for number, form in enumerate(FORMS)}
+    rules = [
+        {"alert": f"E{number}", "expr": named(text), "annotations": annotations}
+        for number, text in enumerate(expressions)
+    ]
+    return json.dumps({"groups": [{"name": "g", "rules": rules}]}, ensure_ascii=False)
+
+
+def test_expressions_and_templates_mean_the_same_in_both_engines(tmp_path):
+    text = rule_text(EXPRESSIONS)
+    rules, problems = parse_rules(text, "x")
+    assert problems == ()
+    cases, fired = [], 0
+    for seed in range(8):
+        samples = vector_samples(seeded(seed))
+        alerts, count = expected(rules, samples)
+        cases.append((samples, alerts))
+        fired += count
+    assert fired > 1000
+    done = promtool(tmp_path, text, cases)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "q > on (server) q",
+        "p * on (server) group_left () q",
+        "p * on (server) group_right () q",
+        "q * on (server) r",
+        "q * on (server) group_left (x) r",
+    ],
+)
+def test_what_is_ambiguous_is_an_error_in_both_engines(tmp_path, expression):
+    text = rule_text([expression])
+    rules, problems = parse_rules(text, "x")
+    assert problems == ()
+    samples = [sample._replace(value=1.0) for sample in vector_samples(seeded(1))]
+    (result,) = RuleSet(rules).evaluate(Index.of([Family(samples)]))
+    assert "match" in result.error
+    done = promtool(tmp_path, text, [(samples, [])])
+    assert result.error.split(";")[0].split(" hand-side")[0][:25] in done.stdout + done.stderr
