@@ -38,7 +38,7 @@ MOST_RETRY_AFTER_SECONDS = 3600.0
 
 # urllib3 logs the path of each request at DEBUG and the address of odd answers at WARNING: for an
 # incoming webhook that is the credential. What matters of it is in our own errors.
-logging.getLogger("urllib3").propagate = False
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, slots=True)

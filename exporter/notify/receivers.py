@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from exporter.config.alerting import PagerDutyReceiver, SlackReceiver
+from exporter.config.alerting import Receiver as ReceiverConfig
 from exporter.notify.pagerduty import PagerDuty
 from exporter.notify.receiver import Receiver
 from exporter.notify.slack import Slack
@@ -17,7 +18,7 @@ KINDS: tuple[tuple[type[Any], Callable[[Any], Receiver]], ...] = (
 )
 
 
-def make_receiver(config: SlackReceiver | PagerDutyReceiver) -> Receiver:
+def make_receiver(config: ReceiverConfig) -> Receiver:
     """The receiver that `config` describes; connects nowhere yet."""
     for kind, make in KINDS:
         if isinstance(config, kind):
@@ -25,8 +26,6 @@ def make_receiver(config: SlackReceiver | PagerDutyReceiver) -> Receiver:
     raise TypeError(f"no receiver is made of {type(config).__name__}")
 
 
-def make_receivers(
-    configs: Iterable[SlackReceiver | PagerDutyReceiver],
-) -> tuple[Receiver, ...]:
+def make_receivers(configs: Iterable[ReceiverConfig]) -> tuple[Receiver, ...]:
     """The receivers that `configs` describe, in their order."""
     return tuple(make_receiver(config) for config in configs)

@@ -127,9 +127,14 @@ class Worker:
         except DeliveryError as error:
             return error
         except Exception as error:  # noqa: BLE001  a receiver's defect must not end its thread
-            # Its text may hold anything, a secret too; its type does not.
-            kind = type(error).__name__
-            return DeliveryError(Reason.UNEXPECTED, f"defect in the receiver: {kind}")
+            # Its text may hold anything, a secret too; its type does not. What could not be made
+            # of the whole notification can perhaps be made of its headline.
+            return DeliveryError(
+                Reason.PAYLOAD,
+                f"defect in the receiver: {type(error).__name__}",
+                permanent=not pending.minimal,
+                ambiguous=True,
+            )
         return None
 
     def _delivered(self, pending: Pending) -> None:

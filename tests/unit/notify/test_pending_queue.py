@@ -81,7 +81,7 @@ def test_receiver_that_is_down_is_tried_with_one_at_a_time():
     for _ in range(3):
         rest.append(sent(q, 2.0))
         q.delivered()
-    assert sorted(rest) == [1, 2, 4]
+    assert set(rest) == {1, 2, 4}
 
 
 def test_page_is_never_further_away_than_its_cap():

@@ -56,6 +56,13 @@ def test_transition_and_its_rows_are_there_after_a_restart(tmp_path):
         assert min(row.id for row in later) > max(row.id for row in rows)
 
 
+def test_commits_survive_a_power_cut(tmp_path):
+    with store(tmp_path) as it:
+        connection = it._disk._database._connection
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
 def test_ids_grow_even_when_the_clock_steps_back(tmp_path):
     times = iter([1000.0, 10.0, 20.0])
     with store(tmp_path, clock=lambda: next(times)) as first:
