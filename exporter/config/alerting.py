@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from exporter.config.base import (
     Labels,
@@ -29,17 +36,24 @@ class RuleOverride(Model):
     """What an operator changes of one rule; fields left out stay as the file says."""
 
     enabled: bool = True
+    """False: the rule is not evaluated."""
     for_: Annotated[SecondsOrZero | None, Field(alias="for")] = None
+    """How long the expression must hold before the alert fires."""
     keep_firing_for: SecondsOrZero | None = None
+    """How long the alert goes on firing after the expression no longer holds."""
     severity: Literal["critical", "warning", "info"] | None = None
+    """By default only `critical` goes to PagerDuty."""
 
 
 class Rules(Model):
     """Which rule files are loaded besides the shipped pack, and what is changed in them."""
 
     shipped: bool = True
+    """Whether the shipped pack is loaded (alerts/README.md)."""
     files: tuple[RuleFile, ...] = ()
+    """More rule files; relative to the configuration file."""
     overrides: dict[str, RuleOverride] = Field(default_factory=dict)
+    """Changes of single rules, by the rule's name."""
 
     @model_validator(mode="after")
     def _loadable(self, info: ValidationInfo) -> Rules:
@@ -86,19 +100,29 @@ class Matcher(Model):
         return bool(re.fullmatch(self.value, value)) == (self.operator == "=~")
 
 
+_MatcherText = Annotated[
+    Matcher, WithJsonSchema({"type": "string", "pattern": f"^{_MATCHER.pattern}$"})
+]
+
+
 class Route(Model):
     """What goes to a receiver: alerts whose labels meet all matchers. All such routes apply."""
 
     receiver: str
-    matchers: tuple[Matcher, ...] = ()
+    """The name of a receiver."""
+    matchers: tuple[_MatcherText, ...] = ()
+    """Each as text, such as `severity="critical"`; none matches everything."""
 
 
 class _Receiver(Model):
     name: Name
+    """What routes, metrics and logs call it."""
     send_resolved: bool = True
+    """Whether it is told that an incident has ended."""
     client_addresses: bool = False
     """Whether messages may name client addresses; they leave your network."""
     timeout: Seconds = 5.0
+    """For connecting, and again for the answer."""
 
 
 def _one_of(text: SecretStr | None, file: Path | None, key: str) -> SecretStr:
@@ -112,7 +136,9 @@ class SlackReceiver(_Receiver):
 
     type: Literal["slack"]
     webhook_url: SecretStr | None = None
+    """The webhook's address, if it is not in a file."""
     webhook_url_file: SecretFile | None = None
+    """A file with the address alone, read anew for each attempt."""
 
     @field_validator("webhook_url_file")
     @classmethod
@@ -134,8 +160,11 @@ class PagerDutyReceiver(_Receiver):
 
     type: Literal["pagerduty"]
     routing_key: SecretStr | None = None
+    """The integration's key, if it is not in a file."""
     routing_key_file: SecretFile | None = None
+    """A file with the key alone, read anew for each attempt."""
     url: str = PAGERDUTY_ENQUEUE
+    """For accounts in the EU: https://events.eu.pagerduty.com/v2/enqueue."""
 
     @field_validator("routing_key_file")
     @classmethod

@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -19,7 +27,9 @@ RESERVED_LABELS = frozenset({"server", "pooler", "alertname", "severity", "famil
 class Model(BaseModel):
     """Frozen, and a stranger's key is an error rather than a setting that never took effect."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
 
 
 def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML gives anything
@@ -52,16 +62,23 @@ def _label_value(value: Any) -> Any:  # noqa: ANN401  a parsing edge: `env: 1` i
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+#: What an editor is told instead of "number": durations are usually written as text.
 _DURATION_SCHEMA = {
-    "anyOf": [{"type": "number"}, {"type": "string", "pattern": _DURATION.pattern}],
-    "description": "a duration such as 500ms, 2s, 5m, 1h30m, or a number of seconds",
+    "anyOf": [
+        {"type": "number", "minimum": 0, "description": "seconds"},
+        {
+            "type": "string",
+            "pattern": f"^{_DURATION.pattern}$",
+            "description": "a duration such as 500ms, 2s, 5m or 1h30m",
+        },
+    ],
 }
 
 Seconds = Annotated[
-    float, BeforeValidator(duration_seconds), Field(gt=0, json_schema_extra=_DURATION_SCHEMA)
+    float, BeforeValidator(duration_seconds), Field(gt=0), WithJsonSchema(_DURATION_SCHEMA)
 ]
 SecondsOrZero = Annotated[
-    float, BeforeValidator(duration_seconds), Field(ge=0, json_schema_extra=_DURATION_SCHEMA)
+    float, BeforeValidator(duration_seconds), Field(ge=0), WithJsonSchema(_DURATION_SCHEMA)
 ]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\s\x00-\x1f]+$")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,10 +38,10 @@ class ConfigError(Exception):
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """What pydantic found, in our words; its own would repeat the input, which may be a secret."""
-    known = _known_keys(model)
+    schema = model.model_json_schema()
     for detail in error.errors(include_url=False, include_input=False):
         where = _place(detail)
-        for line in _message(detail, known).splitlines():
+        for line in _message(detail, schema).splitlines():
             yield Problem(where, line)
 
 
@@ -59,22 +60,27 @@ def _place(detail: ErrorDetails) -> str:
     return place
 
 
-def _message(detail: ErrorDetails, known: frozenset[str]) -> str:
+def _message(detail: ErrorDetails, schema: dict[str, Any]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(schema), n=1)
         return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
     if kind == "missing":
         return "missing; this key is required"
     if kind == "union_tag_not_found":
-        return "type is missing; write type: slack or type: pagerduty"
+        return f"type is missing; write {' or '.join(f'type: {name}' for name in _kinds(schema))}"
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
-def _known_keys(model: type[BaseModel]) -> frozenset[str]:
+def _kinds(schema: dict[str, Any]) -> list[str]:
+    """The kinds of receiver there are."""
+    mapping: dict[str, str] = schema["properties"]["receivers"]["items"]["discriminator"]["mapping"]
+    return sorted(mapping)
+
+
+def _known_keys(schema: dict[str, Any]) -> frozenset[str]:
     """Every key of the generated schema: what a typing mistake may have meant."""
-    schema = model.model_json_schema()
     parts = [schema, *schema.get("$defs", {}).values()]
     return frozenset(key for part in parts for key in part.get("properties", {}))

@@ -21,7 +21,9 @@ class Log(Model):
     """How events are written to standard error."""
 
     format: Literal["text", "json"] = "text"
+    """One line an event, or one JSON object a line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is less than this is not written."""
 
 
 class Config(Model):
@@ -30,16 +32,25 @@ class Config(Model):
     install_id: Annotated[str, Field(min_length=1, max_length=120)] = "pgheadroom"
     """Names this installation in dedup keys, so that a lost disk still resolves what it opened."""
     listen: str = DEFAULT_LISTEN
+    """HOST:PORT of the page and `/metrics`; `:9970` is every interface."""
     state_dir: Path = Path("pgheadroom-state")
+    """Alerts, incidents and undelivered notifications; relative to the working directory."""
     external_url: str = ""
     """Where people reach this pgheadroom's page; notifications link to it."""
     log: Log = Log()
+    """Events, on standard error."""
     servers: tuple[Server, ...]
+    """The Postgres servers that are watched; at least one."""
     polling: Polling = Polling()
+    """For every server; a server may have its own."""
     thresholds: Thresholds = Thresholds()
+    """For every server; a server may have its own."""
     forecast: Forecast = Forecast()
+    """When the slots will run out."""
     rules: Rules = Rules()
+    """The alerting rules, in Prometheus' format."""
     receivers: tuple[Annotated[Receiver, Field(discriminator="type")], ...] = ()
+    """Where notifications go."""
     routes: tuple[Route, ...] = ()
     """Empty: critical goes to PagerDuty and everything to the others."""
 

@@ -23,15 +23,21 @@ class Polling(Model):
     """How often a server is read, and how long an answer may take."""
 
     interval: Seconds = 2.0
+    """From one poll of a server to the next."""
     busy_interval: Seconds = 1.0
     """While more than `busy_above` of the usable slots are used, or the count climbs."""
     busy_above: Ratio = 0.40
+    """Share of the usable slots above which the busy interval applies."""
     deadline: Seconds = 2.0
     """A poll that takes longer is late; the session is kept."""
     connect_deadline: Seconds = 5.0
+    """A login, pgheadroom's own or the probe's, is given up after this."""
     counters_interval: Seconds = 10.0
+    """How often `pg_stat_database` is read."""
     facts_interval: Seconds = 60.0
+    """How often settings, names and connection limits are read."""
     probe_interval: Seconds = 30.0
+    """From one connect probe to the next."""
     probe_busy_interval: Seconds = 5.0
     """The connect probe's interval above 70 % of the usable slots."""
 
@@ -40,7 +46,9 @@ class Window(Model):
     """One forecast: least squares over `window`, exported while exhaustion is within `horizon`."""
 
     window: Seconds
+    """The line is fitted through the counts of this long."""
     horizon: Seconds
+    """The forecast is exported only if the slots would run out within this."""
     hits: Annotated[int, Field(ge=1, le=100)]
     """Consecutive readings whose gates hold before the forecast is exported."""
     step: SecondsOrZero = 0.0
@@ -56,12 +64,19 @@ class Forecast(Model):
     """
 
     page: Window | None = Window(window=20, horizon=60, hits=2)
+    """For the critical alert."""
     warning: Window | None = Window(window=60, horizon=300, hits=5)
+    """For the warning: slower ramps, minutes ahead."""
     leak: Window | None = Window(window=3600, horizon=14400, hits=5, step=60, lookback=86400)
+    """For connections that are never given back: hours ahead."""
     min_r_squared: Ratio = 0.80
+    """How well the line must fit."""
     min_used_ratio: Ratio = 0.40
+    """Share of the usable slots below which nothing is forecast."""
     breakout_slots: Annotated[int, Field(ge=1)] = 10
+    """The count must be this much above all that the lookback has seen."""
     breakout_ratio: Ratio = 0.10
+    """The same as a share of the usable slots; the larger of the two applies."""
 
 
 class Thresholds(Model):
@@ -71,20 +86,30 @@ class Thresholds(Model):
     """
 
     connections_warning: Ratio | None = 0.70
+    """Share of the usable slots."""
     connections_critical: Ratio | None = 0.85
+    """Share of the usable slots that pages."""
     idle_in_transaction: Annotated[float, Field(ge=0)] | None = 10
+    """More sessions than this with an open transaction and a silent client."""
     idle_in_transaction_seconds: Seconds | None = 300.0
+    """A client silent for longer than this in an open transaction."""
     backends_waiting: Annotated[float, Field(ge=0)] | None = 20
+    """More active backends than this held up by locks or I/O."""
     role_connections: Ratio | None = 0.90
+    """Share of a role's CONNECTION LIMIT."""
     database_connections: Ratio | None = 0.90
+    """Share of a database's CONNECTION LIMIT."""
     stale_connections: Annotated[float, Field(ge=0)] | None = 20
+    """More connections than this idle for longer than `stale_after`."""
 
 
 class Credentials(Model):
     """Where a connection goes and what it shows there; the password is read for each connection."""
 
     dsn: SecretStr
+    """A libpq URI or `key=value` string; it leads to Postgres itself, not through a pooler."""
     password_file: SecretFile | None = None
+    """A file with the password alone, read anew for each connection."""
 
     @field_validator("dsn")
     @classmethod
@@ -103,14 +128,18 @@ class Probe(Model):
     """The connect probe. Without credentials of its own it uses the server's."""
 
     enabled: bool = True
+    """Whether one new connection is tried from time to time."""
     credentials: Credentials | None = None
+    """Best those of an ordinary application role: they see what applications see."""
 
 
 class Server(Credentials):
     """One Postgres server."""
 
     name: Name
+    """The label `server` of every series, and what notifications call it."""
     labels: Labels = Field(default_factory=dict)
+    """Go with its notifications, and routes match on them."""
     provider_reserved: Annotated[int, Field(ge=0)] = 0
     """Slots that the provider holds back beyond what the settings show."""
     client_addresses: bool = True
@@ -118,6 +147,8 @@ class Server(Credentials):
     stale_after: Seconds = 600.0
     """Idle for longer than this counts as stale: a frozen function container."""
     probe: Probe = Probe()
+    """The connect probe: what a new client would see."""
     polling: Polling | None = None
+    """Over the file's `polling`; keys left out keep the file's values."""
     thresholds: Thresholds | None = None
-    """Instead of the file's `polling` and `thresholds`; keys left out keep the file's values."""
+    """Over the file's `thresholds`; keys left out keep the file's values."""
