@@ -129,9 +129,13 @@ class Watcher:
             f"pgheadroom was not ready after {deadline:.0f} seconds:\n{self.log_tail()}"
         )
 
+    def get(self, path: str) -> str:
+        """What it answers at `path`; empty while it does not."""
+        return _get(f"{self.url}{path}") or ""
+
     def reading(self) -> Reading:
         """What /metrics says now; an empty reading while it does not answer."""
-        return reading(_get(self.metrics_url) or "")
+        return reading(self.get("/metrics"))
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of its log."""

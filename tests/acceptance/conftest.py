@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
