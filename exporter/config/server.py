@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from exporter.config.base import (
     Labels,
@@ -17,6 +17,9 @@ from exporter.config.base import (
     SecretFile,
     secret_file,
 )
+
+#: A line through fewer readings than half of these is not drawn (snapshot/forecast.py).
+LEAST_STEPS = 8
 
 
 class Polling(Model):
@@ -54,7 +57,16 @@ class Window(Model):
     step: SecondsOrZero = 0.0
     """A reading is every poll (0), or the lowest count of each step: what a spike cannot lift."""
     lookback: Seconds = 600.0
-    """How far before the window the count must have been lower."""
+    """How long before the window the count must have been lower."""
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Window:
+        if self.step * LEAST_STEPS > self.window:
+            raise ValueError(
+                f"step: a window of {self.window:g} s has no room for {LEAST_STEPS} steps of"
+                f" {self.step:g} s; make the window longer or the step shorter"
+            )
+        return self
 
 
 class Forecast(Model):
@@ -65,17 +77,20 @@ class Forecast(Model):
 
     page: Window | None = Window(window=20, horizon=60, hits=2)
     """For the critical alert."""
-    warning: Window | None = Window(window=60, horizon=300, hits=5)
+    warning: Window | None = Window(window=60, horizon=300, hits=3)
     """For the warning: slower ramps, minutes ahead."""
     leak: Window | None = Window(window=3600, horizon=14400, hits=5, step=60, lookback=86400)
     """For connections that are never given back: hours ahead."""
     min_r_squared: Ratio = 0.80
+    """How well a line must fit."""
     """How well the line must fit."""
     min_used_ratio: Ratio = 0.40
+    """Below this share of the usable slots a rise is no news."""
     """Share of the usable slots below which nothing is forecast."""
     breakout_slots: Annotated[int, Field(ge=1)] = 10
     """The count must be this much above all that the lookback has seen."""
-    breakout_ratio: Ratio = 0.10
+    breakout_ratio: Ratio = 0.15
+    """The count must be above the peak of `lookback` by this many slots, and this share of them."""
     """The same as a share of the usable slots; the larger of the two applies."""
 
 
