@@ -160,13 +160,13 @@ def _headline(told: Told, situation: Situation, resolution: Resolution | None) -
 
 def _slot_words(situation: Situation) -> list[str]:
     used, usable = situation.used or 0, situation.usable or 1
-    parts = [f"{used}/{usable} slots used ({percent(used, usable)})"]
+    parts = [f"{used}/{usable} slots"]
     if situation.time_left:
-        parts.append(situation.time_left)
+        parts.append(situation.time_left.replace("about ", "~").replace("under ", "<"))
     if situation.holders:
         top = situation.holders[0]
         parts.append(f"{top.application_name or top.usename or 'unnamed'} holds {top.used}")
-    return parts
+    return [*parts, f"{percent(used, usable)} used"]
 
 
 def _resolved_words(incident: Incident, resolution: Resolution) -> list[str]:
@@ -182,8 +182,8 @@ def _resolved_words(incident: Incident, resolution: Resolution) -> list[str]:
 def fitted(parts: list[str], most: int = HEADLINE) -> str:
     """`parts` after one another as long as they fit; only the first is ever cut.
 
-    >>> fitted(["CRITICAL prod", "83/97 slots used (86 %)", "full in about 20 s"])
-    'CRITICAL prod: 83/97 slots used (86 %), full in about 20 s'
+    >>> fitted(["CRITICAL prod", "83/97 slots", "full in ~20 s"])
+    'CRITICAL prod: 83/97 slots, full in ~20 s'
     >>> fitted(["a" * 30, "b" * 20], most=40)
     'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
     """

@@ -60,8 +60,12 @@ def holders(activity: Activity, before: dict[HolderKey, int] | None = None) -> t
 
 
 def growers(found: tuple[Holder, ...], most: int = 3) -> tuple[Holder, ...]:
-    """The holders that took the most slots since the earlier reading, fastest first."""
-    grown = [holder for holder in found if holder.grown > 0]
+    """The holders that took the most slots since the earlier reading, fastest first.
+
+    One that took less than a tenth of what the fastest took is noise beside it.
+    """
+    fastest = max((holder.grown for holder in found), default=0)
+    grown = [holder for holder in found if holder.grown > 0 and holder.grown * 10 >= fastest]
     return tuple(sorted(grown, key=lambda holder: -holder.grown)[:most])
 
 

@@ -133,16 +133,17 @@ def _deliveries(rows: Iterable[DeliveryRow]) -> str:
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="n">{cell}</td>'
-            if isinstance(cell, int)
-            else f"<td>{escape(str(cell))}</td>"
-            for cell in row
-        )
-        + "</tr>"
-        for row in rows
+    """A table; columns of whole numbers stand to the right, as their heads do."""
+    cells = [[_cell("td", value, number=isinstance(value, int)) for value in row] for row in rows]
+    numeric = [cell.startswith('<td class="n"') for cell in cells[0]] if cells else []
+    head = "".join(
+        _cell("th", text, number=index < len(numeric) and numeric[index])
+        for index, text in enumerate(heads)
     )
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _cell(tag: str, value: object, *, number: bool) -> str:
+    kind = ' class="n"' if number else ""
+    return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
