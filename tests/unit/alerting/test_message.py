@@ -50,7 +50,6 @@ def test_the_situation_spells_the_arithmetic_out():
     assert [(h.application_name, h.grown) for h in situation.growers] == [
         ("checkout", 60),
         ("worker", 7),
-        ("cron", 1),
     ]
     idle = situation.idle_transaction
     assert idle is not None
