@@ -45,6 +45,9 @@ class Polling(Model):
     """The connect probe's interval above 70 % of the usable slots."""
 
 
+Hits = Annotated[int, Field(ge=1, le=100)]
+
+
 class Window(Model):
     """One forecast: least squares over `window`, exported while exhaustion is within `horizon`."""
 
@@ -52,7 +55,7 @@ class Window(Model):
     """The line is fitted through the counts of this long."""
     horizon: Seconds
     """The forecast is exported only if the slots would run out within this."""
-    hits: Annotated[int, Field(ge=1, le=100)]
+    hits: Hits
     """Consecutive readings whose gates hold before the forecast is exported."""
     step: SecondsOrZero = 0.0
     """A reading is every poll (0), or the lowest count of each step: what a spike cannot lift."""
@@ -69,28 +72,48 @@ class Window(Model):
         return self
 
 
+class PageWindow(Window):
+    """For the critical alert: tens of seconds ahead."""
+
+    window: Seconds = 20.0
+    horizon: Seconds = 60.0
+    hits: Hits = 2
+
+
+class WarningWindow(Window):
+    """For the warning: slower ramps, minutes ahead."""
+
+    window: Seconds = 60.0
+    horizon: Seconds = 300.0
+    hits: Hits = 3
+
+
+class LeakWindow(Window):
+    """For connections that are never given back: hours ahead."""
+
+    window: Seconds = 3600.0
+    horizon: Seconds = 14400.0
+    hits: Hits = 5
+    step: SecondsOrZero = 60.0
+    lookback: Seconds = 86400.0
+
+
 class Forecast(Model):
     """The three windows and the gates that they share (docs/forecast.md).
 
     Set a window to null to switch its forecast off.
     """
 
-    page: Window | None = Window(window=20, horizon=60, hits=2)
-    """For the critical alert."""
-    warning: Window | None = Window(window=60, horizon=300, hits=3)
-    """For the warning: slower ramps, minutes ahead."""
-    leak: Window | None = Window(window=3600, horizon=14400, hits=5, step=60, lookback=86400)
-    """For connections that are never given back: hours ahead."""
+    page: PageWindow | None = PageWindow()
+    warning: WarningWindow | None = WarningWindow()
+    leak: LeakWindow | None = LeakWindow()
     min_r_squared: Ratio = 0.80
-    """How well a line must fit."""
     """How well the line must fit."""
     min_used_ratio: Ratio = 0.40
-    """Below this share of the usable slots a rise is no news."""
     """Share of the usable slots below which nothing is forecast."""
     breakout_slots: Annotated[int, Field(ge=1)] = 10
     """The count must be this much above all that the lookback has seen."""
     breakout_ratio: Ratio = 0.15
-    """The count must be above the peak of `lookback` by this many slots, and this share of them."""
     """The same as a share of the usable slots; the larger of the two applies."""
 
 
