@@ -123,6 +123,8 @@ def values(text):
         ("clamp_max(a, 2)", {"1": 1, "2": 2, "3": 2}),
         ("clamp_min(a, 2)", {"1": 2, "2": 2, "3": 3}),
         ("vector(7)", {"": 7}),
+        ("a + nothing", {}),
+        ("nothing * on (server) a", {}),
         ("a + scalar(one)", {"1": 3, "2": 4, "3": 5}),
         ("a > scalar(two)", {}),
         ("odd == odd", {"inf": INF, "-inf": -INF, "-2.5": -2.5}),

@@ -63,6 +63,7 @@ def test_all_problems_of_an_expression_are_told():
         f"sum by (server, datname) ({U})",
         f"sum without (datname) ({U})",
         f"{U} > {FREE}",
+        f"{U} > bool {FREE}",
         f"{U} > on (server) {FREE}",
         f"{U} > ignoring (datname) {FREE}",
         f"{U} > on (datname) group_left () {FREE}",

@@ -140,6 +140,10 @@ def test_the_shipped_pack_has_no_problem():
     assert problems == ()
     assert len(rules) >= 20
     assert load_rules(Rules(shipped=False)) == ((), ())
+    off = {"PostgresConnectionsHigh": RuleOverride(enabled=False), "Nothing": RuleOverride()}
+    fewer, problems = load_rules(Rules(overrides=off))
+    assert len(fewer) == len(rules) - 1
+    assert problems[0].startswith("rules.overrides.Nothing: ")
 
 
 def test_an_operators_files_are_read_beside_the_pack(tmp_path):

@@ -36,6 +36,7 @@ from exporter.rules.regex import PatternError, compile_pattern
         (r"\t\n", ["\t\n"], ["tn"]),
         ("^a$", ["a"], ["a\n", "^a$"]),
         ("a$|b", ["a", "b"], ["a\n"]),
+        (r"a$\n", [], ["a\n"]),
         ("a{x}", ["a{x}"], ["ax"]),
         ("a{,2}", ["a{,2}"], ["aa", ""]),
         ("#a b", ["#a b"], ["a"]),

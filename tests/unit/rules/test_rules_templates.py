@@ -59,6 +59,7 @@ LABELS = {"server": "prod", "n": "1500", "bad": "1_0"}
          'prod is "prod",     x 34'),
         ('{{ printf "%s" (humanize $value) | toUpper }}', 1500.0, "1.5K"),
         ('{{ toLower "ABC" }}', 1.0, "abc"),
+        ('{{ printf "%+.1f|% .1f" $value $value }}', -1.5, "-1.5|-1.5"),
         ("{{ ($value) }}", 2.0, "2"),
     ],
 )  # fmt: skip
