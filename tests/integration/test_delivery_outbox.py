@@ -191,6 +191,7 @@ def test_channel_hears_of_it_in_one_message(tmp_path):
         tell(it, "slack", notification(OPENED))
         eventually(lambda: of(it, "slack").outcomes[Outcome.FAILED] > 0, "refused")
         tell(it, "slack", notification(ESCALATED), notification(RESOLVED))
+        eventually(lambda: of(it, "slack").outcomes[Outcome.SUPERSEDED] == 2, "one is left")
         server = stack.enter_context(HttpReceiver())
         file.write_text(server.url)  # the address is read anew for each attempt
         bound.close()
@@ -298,7 +299,7 @@ def test_stop_sends_what_is_due_and_keeps_the_rest(tmp_path, servers):
         tell(it, "slack", notification(OPENED, "bad"))
         eventually(lambda: of(it, "slack").outcomes[Outcome.FAILED] == 1, "fails")
         tell(it, "slack", notification(OPENED, "good"))
-        assert it.stop()
+        assert it.dispatcher.stop(deadline=10)
     assert len(first.requests) == 2
     with closing(sqlite3.connect(tmp_path / FILE)) as file:
         assert file.execute("SELECT count(*) FROM outbox").fetchone() == (1,)
