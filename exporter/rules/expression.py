@@ -51,6 +51,11 @@ def parse(text: str) -> tuple[Any, list[str]]:
         root = promql.parse(text)
     except ValueError as error:
         return None, [f"the expression is not PromQL: {error}"]
+    except BaseException as error:
+        # The parser panics on a few inputs (`offset NaN`), and a panic is not an Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        return None, ["the expression is not PromQL: the parser gave up on it"]
     problems = list(dict.fromkeys(_problems(root, 0)))
     if _RAW_BACKSLASH.search(text):
         problems.append("a string in backquotes has a backslash; write it in double quotes")

@@ -21,6 +21,7 @@ FREE = "pgheadroom_connections_free"
         ("a >", "not PromQL"),
         ("1 > 2", "not PromQL"),
         (" or ".join([U] * 70), "nested more than"),
+        (f"{U} offset NaN", "the parser gave up"),
         (f"rate({U}[5m]) > 1", "a range such as [5m] needs history; load it in Prometheus instead"),
         (f"rate({U}[5m]) > 1", "rate() needs history; load it in Prometheus instead"),
         (f"max_over_time({U}[5m:1m]) > 1", "needs history"),
