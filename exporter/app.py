@@ -25,8 +25,8 @@ from exporter.metrics.families import Families
 from exporter.metrics.telemetry import Receiving, own_families
 from exporter.notify.clock import Clocks
 from exporter.notify.dispatcher import Dispatcher
+from exporter.notify.outbox import Outbox
 from exporter.notify.receivers import make_receivers
-from exporter.notify.rows import COMMIT_SECONDS
 from exporter.notify.store import StateStore
 from exporter.notify.telemetry import Outcome
 from exporter.poll import Desk, SelfWatch, Watch
@@ -41,7 +41,7 @@ from exporter.web.server import Web, bind
 log = logging.getLogger(__name__)
 
 #: SIGTERM to exit takes 2 s at most (DESIGN); the parts share this among them.
-STOP_TURNS, STOP_DELIVERIES, STOP_STORE, STOP_SESSIONS, STOP_WEB = 0.4, 0.6, 0.3, 0.2, 0.2
+STOP_TURNS, STOP_DELIVERIES, STOP_SESSIONS, STOP_WEB = 0.4, 0.6, 0.2, 0.2
 SELF_SECONDS = 5.0
 
 
@@ -81,28 +81,24 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 class Keeper:
-    """The journal of the watches: the store first, then the dispatcher."""
+    """The journal of the watches: the outbox, and a line in the log for each thing told."""
 
-    def __init__(self, store: StateStore, dispatcher: Dispatcher) -> None:
-        self._store = store
-        self._dispatcher = dispatcher
-        self.save_soon = store.save_soon
-        self.load = store.load
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.save_soon = outbox.store.save_soon
+        self.load = outbox.store.load
 
     async def commit(
         self, states: Mapping[str, str], notifications: Sequence[tuple[str, Notification]]
     ) -> None:
-        """On disk before the first attempt, unless the disk is slower than a page can wait."""
-        rows, done = self._store.submit(states, notifications)
-        await asyncio.wait({asyncio.wrap_future(done)}, timeout=COMMIT_SECONDS)
-        error = done.result() if done.done() else self._store.note_slow()
-        if error:
-            log.error("sent without a copy on disk", extra={"error": error, "rows": len(rows)})
-        for row in rows:
-            told = row.notification
-            keys = {"receiver": row.receiver, "transition": told.transition.value}
+        """See `exporter.poll.Journal`."""
+        result = await self._outbox.tell(states, notifications)
+        if not result.on_disk:
+            keys = {"error": result.error, "rows": len(result.rows)}
+            log.error("sent without a copy on disk", extra=keys)
+        for receiver, told in notifications:
+            keys = {"receiver": receiver, "transition": told.transition.value}
             log.info("notify", extra={**keys, "incident": told.incident, "text": told.headline})
-        self._dispatcher.enqueue(rows)
 
 
 class App:
@@ -118,13 +114,12 @@ class App:
         self._config = config
         self._clock = SteadyClock()
         sock = bind(*listen_address(config.listen))
-        self._store = StateStore(config.state_dir, clock=self._clock)
-        self._dispatcher = Dispatcher(
-            make_receivers(config.receivers), self._store, clocks=Clocks(wall=self._clock)
-        )
+        store = StateStore(config.state_dir, clock=self._clock)
+        receivers = make_receivers(config.receivers)
+        self._outbox = Outbox(store, Dispatcher(receivers, store, clocks=Clocks(wall=self._clock)))
         self._board, self._schedule = Board(), Schedule()
         rules = RuleSet(load_rules(config.rules)[0])
-        keeper = Keeper(self._store, self._dispatcher)
+        keeper = Keeper(self._outbox)
         self._desk = Desk(rules.of_scope("server"), self._board, keeper, self._clock)
         self._sources = {server.name: self._source(server) for server in config.servers}
         self._watches = [self._watch(server) for server in config.servers]
@@ -150,9 +145,7 @@ class App:
             await self._stop()
 
     def _start(self) -> None:
-        self._store.on_late_rows = self._dispatcher.enqueue
-        self._dispatcher.enqueue(self._store.pending_rows())
-        self._dispatcher.start()
+        self._outbox.start()
         for watch, server in zip(self._watches, self._config.servers, strict=True):
             self._schedule.every(f"poll/{watch.name}", watch.turn, watch.interval)
             if server.probe.enabled:
@@ -173,8 +166,7 @@ class App:
         closing = [source.close() for source in self._sources.values()]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), STOP_SESSIONS)
-        await asyncio.to_thread(self._dispatcher.stop, STOP_DELIVERIES)
-        kept = await asyncio.to_thread(self._store.close, STOP_STORE)
+        kept = await asyncio.to_thread(self._outbox.stop, STOP_DELIVERIES)
         await self._web.stop(STOP_WEB)
         log.info("stopped", extra={"kept": kept})
 
@@ -225,9 +217,9 @@ class App:
                 latency_count=each.latency_count,
                 latency_sum=each.latency_sum,
             )
-            for each in self._dispatcher.telemetry()
+            for each in self._outbox.dispatcher.telemetry()
         ]
-        return own_families(receivers, writable=self._store.health().writable)
+        return own_families(receivers, writable=self._outbox.store.health().writable)
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [
@@ -238,5 +230,5 @@ class App:
                 each.outcomes[Outcome.DEAD],
                 each.last_error,
             )
-            for each in self._dispatcher.telemetry()
+            for each in self._outbox.dispatcher.telemetry()
         ]
