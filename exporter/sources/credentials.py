@@ -12,11 +12,13 @@ import functools
 import ipaddress
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
+from exporter.config.base import read_secret
 from exporter.config.server import Credentials
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
@@ -57,7 +59,7 @@ def conninfo(credentials: Credentials, application_name: str = "pgheadroom") -> 
     if not {"dbname", "service"} & params.keys() and not os.environ.get("PGDATABASE"):
         params["dbname"] = "postgres"
     if credentials.password_file is not None:
-        params["password"] = _password(credentials)
+        params["password"] = _password(credentials.password_file)
     return params | {"application_name": application_name, "client_encoding": "SQL_ASCII"}
 
 
@@ -175,18 +177,14 @@ def _known_parameters() -> tuple[str, ...]:
     return tuple(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
 
-def _password(credentials: Credentials) -> str:
-    """The first line of the password file: editors and `echo` end it with a newline."""
-    path = credentials.password_file
+def _password(path: Path) -> str:
     try:
-        text = path.read_text("utf-8") if path is not None else ""
+        return read_secret(path).get_secret_value()
     except OSError as error:
         said = f"password_file {path} cannot be read: {error.strerror}"
         raise SourceError(Failure(Reason.AUTH, said)) from None
-    except UnicodeError:
-        said = f"password_file {path} is not UTF-8 text"
-        raise SourceError(Failure(Reason.AUTH, said)) from None
-    return text.rstrip("\r\n")
+    except ValueError as error:
+        raise SourceError(Failure(Reason.AUTH, f"password_file {error}")) from None
 
 
 def _list(params: Mapping[str, str], name: str) -> list[str]:

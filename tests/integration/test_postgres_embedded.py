@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from exporter.demo.postgres import EmbeddedPostgres, PostgresError, binaries, reachable
+from exporter.demo.binaries import PostgresError, binaries, reachable
+from exporter.demo.postgres import EmbeddedPostgres
 from tests.conftest import StartPostgres
 
 
@@ -70,13 +72,18 @@ def test_an_unknown_version_names_those_that_exist() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes the user")
-def test_binaries_that_nobody_can_reach_are_copied(tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden" / "pginstall"
-    shutil.copytree(binaries(16).parent, hidden, symlinks=True)
-    for part in (tmp_path, *tmp_path.parents[:-1]):
-        if part.owner() == tmp_path.owner() and part.name != "tmp":
-            part.chmod(0o755)
-    hidden.parent.chmod(0o700)
-    copy = reachable(hidden, tmp_path / "cache")
-    assert copy == tmp_path / "cache" / "pginstall"
-    assert reachable(hidden, tmp_path / "cache") == copy
+def test_binaries_that_nobody_can_reach_are_copied() -> None:
+    # Not below pytest's own folder, which only root may enter.
+    with tempfile.TemporaryDirectory(prefix="pgheadroom-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        package = binaries(16).parent.parent
+        hidden = home / "hidden" / package.name / "pginstall"
+        (hidden / "bin").mkdir(parents=True)
+        for program in ("postgres", "initdb"):
+            shutil.copy(binaries(16) / program, hidden / "bin")
+        shutil.copytree(f"{package}.libs", home / "hidden" / f"{package.name}.libs")
+        (home / "hidden").chmod(0o700)
+        copy = reachable(hidden, home / "cache")
+        assert copy == home / "cache" / package.name / "pginstall"
+        assert reachable(hidden, home / "cache") == copy
