@@ -8,11 +8,12 @@ import logging
 import platform
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter import __version__
-from exporter.alerting.alerter import Alerter
+from exporter.alerting.alerter import Alerter, Book
 from exporter.alerting.board import Board
 from exporter.alerting.message import Sender
 from exporter.alerting.notification import Notification
@@ -29,10 +30,11 @@ from exporter.notify.outbox import Outbox
 from exporter.notify.receivers import make_receivers
 from exporter.notify.store import StateStore
 from exporter.notify.telemetry import Outcome
-from exporter.poll import Desk, SelfWatch, Watch
+from exporter.poll import KEPT, Desk, SelfWatch, Watch
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
 from exporter.schedule import Schedule
+from exporter.snapshot.server import ServerState
 from exporter.sources.credentials import check_dsn, tls_warning
 from exporter.sources.postgres import PostgresSource
 from exporter.web.port import DeliveryRow, Port
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 #: SIGTERM to exit takes 2 s at most (DESIGN); the parts share this among them.
 STOP_TURNS, STOP_DELIVERIES, STOP_SESSIONS, STOP_WEB = 0.4, 0.6, 0.2, 0.2
 SELF_SECONDS = 5.0
+#: A notification that was given up is news for this long; then its alert may resolve.
+DEAD_SECONDS = 3600.0
 
 
 class SteadyClock:
@@ -119,7 +123,7 @@ class App:
         self._outbox = Outbox(store, Dispatcher(receivers, store, clocks=Clocks(wall=self._clock)))
         self._board, self._schedule = Board(), Schedule()
         rules = RuleSet(load_rules(config.rules)[0])
-        keeper = Keeper(self._outbox)
+        self._keeper = keeper = Keeper(self._outbox)
         self._desk = Desk(rules.of_scope("server"), self._board, keeper, self._clock)
         self._sources = {server.name: self._source(server) for server in config.servers}
         self._watches = [self._watch(server) for server in config.servers]
@@ -139,6 +143,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         self._start()
+        await self._close_orphans()
         try:
             await self._stopping.wait()
         finally:
@@ -156,6 +161,24 @@ class App:
         self._web.start()
         keys = {"version": __version__, "address": self.address, "servers": len(self._watches)}
         log.info("started", extra=keys)
+
+    async def _close_orphans(self) -> None:
+        """Resolve what is open of servers that the configuration no longer names."""
+        store, known = self._outbox.store, set(self._sources)
+        for key in store.keys("incidents/"):
+            name = key.removeprefix("incidents/")
+            if name in known:
+                continue
+            try:
+                book = Book.from_json(None, store.load(key))
+            except ValueError:
+                book = Book()
+            decision = self._alerter({}).decide(
+                book, (), ServerState(name), None, self._clock(), observed=True
+            )
+            await self._keeper.commit({}, decision.notifications)
+            for part in KEPT:
+                store.forget(f"{part}/{name}")
 
     async def _stop(self) -> None:
         """In the order of the data: no more turns, then what they decided, then what is kept."""
@@ -205,12 +228,18 @@ class App:
         )
 
     def _own_families(self) -> Families:
+        now = self._clock()
+        dead = Counter(
+            letter.row.receiver
+            for letter in self._outbox.store.dead_letters()
+            if letter.died_at > now - DEAD_SECONDS
+        )
         receivers = [
             Receiving(
                 receiver=each.receiver,
                 outcomes={outcome.value: count for outcome, count in each.outcomes.items()},
                 pending=each.pending,
-                dead=each.outcomes[Outcome.DEAD],
+                dead=dead[each.receiver],
                 oldest_seconds=each.oldest_age_seconds,
                 failing=each.failing,
                 latency_buckets=each.latency_buckets,

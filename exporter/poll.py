@@ -32,6 +32,8 @@ from exporter.sources.errors import SourceError
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 5.0
+#: What is kept of each server, under PART/NAME.
+KEPT = ("alerts", "incidents", "history", "snapshot")
 #: Older data says nothing about now; it is not republished after a restart.
 RESTORE_SECONDS = 600.0
 #: Growers are told over a minute, read every few seconds.

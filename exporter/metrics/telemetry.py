@@ -47,7 +47,7 @@ def _add_receiver(builder: Builder, each: Receiving) -> None:
         )
     gauges = (
         ("pending", "Notifications that are not delivered yet.", each.pending),
-        ("dead", "Notifications that were given up.", each.dead),
+        ("dead", "Notifications that were given up within the last hour.", each.dead),
         ("oldest_seconds", "Age of the oldest undelivered notification.", each.oldest_seconds),
         ("failing", "1 while the last attempt to deliver failed.", float(each.failing)),
     )
