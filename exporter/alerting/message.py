@@ -162,7 +162,7 @@ def _slot_words(situation: Situation) -> list[str]:
     used, usable = situation.used or 0, situation.usable or 1
     parts = [f"{used}/{usable} slots"]
     if situation.time_left:
-        parts.append(situation.time_left.replace("about ", "~").replace("under ", "<"))
+        parts.append(situation.time_left.replace("about ", "~"))
     if situation.holders:
         top = situation.holders[0]
         parts.append(f"{top.application_name or top.usename or 'unnamed'} holds {top.used}")
