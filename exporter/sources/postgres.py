@@ -24,7 +24,7 @@ from exporter.sources import rows
 from exporter.sources.connection import Connection, Row
 from exporter.sources.credentials import conninfo
 from exporter.sources.errors import SourceError
-from exporter.sources.probe import probe
+from exporter.sources.probe import ConnectProbe
 from exporter.sources.rows import Names
 from exporter.sources.session import Session
 
@@ -77,11 +77,14 @@ class PostgresSource:
             connect_deadline=polling.connect_deadline,
             clock=clock,
         )
+        credentials = server.probe.credentials or server
+        self._probe = ConnectProbe(credentials, "direct", polling.connect_deadline)
         self._names = Names()
         self._settings: Row | None = None
         self._counters: SessionCounters | None = None
         self._names_read_at = float("-inf")
         self._due = {"settings": 0.0, "names": 0.0, "counters": 0.0}
+        self._failing_reads: set[str] = set()
         self._used_ratio: float | None = None
 
     async def poll(self, now: float, *, expected_used_ratio: float | None = None) -> Snapshot:
@@ -109,12 +112,11 @@ class PostgresSource:
 
     async def probe(self, now: float) -> Probe:
         """What a new client sees that connects directly, with the probe's credentials if given."""
-        credentials = self._server.probe.credentials or self._server
-        deadline = self._polling.connect_deadline
-        return await probe(credentials, "direct", deadline, now, used_ratio=self._used_ratio)
+        return await self._probe.look(now, used_ratio=self._used_ratio)
 
     async def close(self) -> None:
-        """End the session."""
+        """End the session, and a probe that is under way."""
+        await self._probe.close()
         await self._session.close()
 
     async def _greet(self, connection: Connection) -> None:
@@ -182,8 +184,15 @@ class PostgresSource:
             read = [await self._session.fetch(sql, until=until) for sql in statements]
         except SourceError as error:
             self._due[what] = now + min(interval, EARLY_SECONDS)
-            keys = {"server": self._server.name, "read": what, "reason": error.failure.reason.value}
-            log.warning("slow read failed", extra={**keys, "detail": error.failure.message})
+            self._note_failing(what, error.failure)
             return None
         self._due[what] = now + interval
+        self._failing_reads.discard(what)
         return read
+
+    def _note_failing(self, what: str, failure: Failure) -> None:
+        """Say once that a slow read fails: a lock may stay for an hour."""
+        if what not in self._failing_reads:
+            self._failing_reads.add(what)
+            keys = {"server": self._server.name, "read": what, "reason": failure.reason.value}
+            log.warning("slow read failed", extra={**keys, "detail": failure.message})
