@@ -40,8 +40,10 @@ RESTORE_SECONDS = 600.0
 GROWTH_SECONDS = 60.0
 GROWTH_WINDOW_SECONDS = 20.0
 GROWTH_STEP_SECONDS = 5.0
-#: Polling may take this part of the time at most before it is done less often.
+#: Polling may take this part of the time at most before it is done less often. One dear poll is a
+#: login, a lock or a moment's pause; only when each of the last few was dear is it polling itself.
 DEAR_RATIO = 0.1
+DEAR_POLLS = 5
 SLOWEST_SECONDS = 15.0
 #: Above this share of the usable slots the probe runs at its busy interval (DESIGN, connect probe).
 PROBE_BUSY_RATIO = 0.70
@@ -107,6 +109,7 @@ class Watch:
         self._caps = Caps()
         self._failures: Counter[Reason] = Counter()
         self._holdings: deque[tuple[float, dict[HolderKey, int]]] = deque()
+        self._poll_seconds: deque[float] = deque(maxlen=DEAR_POLLS)
         self._saved_at = float("-inf")
         self._ended_at: float | None = None
         self._book = Book()
@@ -143,8 +146,12 @@ class Watch:
         growth = self._state.growth_per_second or 0.0
         climbing = growth > CLIMBING_RATIO * snapshot.facts.limits.usable
         busy = climbing or (self._used_ratio() or 0.0) > polling.busy_above
-        seconds = min(polling.interval, polling.busy_interval) if busy else polling.interval
-        return max(seconds, min(snapshot.poll_seconds / DEAR_RATIO, SLOWEST_SECONDS))
+        dear = min(self._poll_seconds) if len(self._poll_seconds) == DEAR_POLLS else 0.0
+        if busy:
+            # Polls get dear when clients storm in; that is no time to look away.
+            soonest = min(polling.interval, polling.busy_interval)
+            return max(soonest, min(dear / DEAR_RATIO, polling.interval))
+        return max(polling.interval, min(dear / DEAR_RATIO, SLOWEST_SECONDS))
 
     def probe_interval(self) -> float:
         """Seconds until the next connect probe."""
@@ -168,6 +175,7 @@ class Watch:
         if self._state.failure is not None:
             log.info("server seen again", extra={"server": self.name})
         self._history.add(Sample(snapshot.taken_at, snapshot.used))
+        self._poll_seconds.append(snapshot.poll_seconds)
         self._remember_holdings(snapshot)
         usable = snapshot.facts.limits.usable
         self._state = replace(
