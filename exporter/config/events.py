@@ -53,8 +53,10 @@ def set_up(config: Log) -> None:
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
     # Every turn of every job is an INFO line there; what matters of them we log ourselves.
-    for library in ("apscheduler", "uvicorn", "urllib3"):
+    for library in ("uvicorn", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # It warns whenever a turn is still under way: with every one while a server is frozen.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def _time(record: logging.LogRecord) -> str:
