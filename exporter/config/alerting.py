@@ -135,6 +135,7 @@ class SlackReceiver(_Receiver):
     """A Slack incoming webhook. The address is the credential."""
 
     type: Literal["slack"]
+    """The kind of receiver."""
     webhook_url: SecretStr | None = None
     """The webhook's address, if it is not in a file."""
     webhook_url_file: SecretFile | None = None
@@ -159,6 +160,7 @@ class PagerDutyReceiver(_Receiver):
     """A PagerDuty Events API v2 integration."""
 
     type: Literal["pagerduty"]
+    """The kind of receiver."""
     routing_key: SecretStr | None = None
     """The integration's key, if it is not in a file."""
     routing_key_file: SecretFile | None = None

@@ -11,10 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
@@ -30,6 +33,19 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """A key that a subclass only gives another default means what it meant before."""
+        schema = handler(core_schema)
+        parts = handler.resolve_ref_schema(schema).get("properties", {})
+        for base in cls.__mro__:
+            for name, field in getattr(base, "__pydantic_fields__", {}).items():
+                if field.description:
+                    parts.get(name, {}).setdefault("description", field.description)
+        return schema
 
 
 def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML gives anything

@@ -105,8 +105,11 @@ class Forecast(Model):
     """
 
     page: PageWindow | None = PageWindow()
+    """Feeds the critical alert."""
     warning: WarningWindow | None = WarningWindow()
+    """Feeds the warning."""
     leak: LeakWindow | None = LeakWindow()
+    """Feeds the warning of a leak."""
     min_r_squared: Ratio = 0.80
     """How well the line must fit."""
     min_used_ratio: Ratio = 0.40
