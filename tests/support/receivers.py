@@ -49,14 +49,14 @@ class Received:
 class HttpReceiver:
     """Answers each request with the next of `script`, and with `otherwise` when that is used up."""
 
-    def __init__(self, *script: Answer, otherwise: Answer = SLACK_OK) -> None:
+    def __init__(self, *script: Answer, otherwise: Answer = SLACK_OK, port: int = 0) -> None:
         self.script = deque(script)
         self.otherwise = otherwise
         self.choose: Callable[[Received], Answer | None] = lambda _: None
         self.requests: list[Received] = []
         self._changed = threading.Condition()
         self._closed = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
