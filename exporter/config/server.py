@@ -77,7 +77,7 @@ class PageWindow(Window):
 
     window: Seconds = 20.0
     horizon: Seconds = 60.0
-    hits: Hits = 2
+    hits: Hits = 3
 
 
 class WarningWindow(Window):
