@@ -225,24 +225,26 @@ def test_a_locked_catalog_holds_up_names_but_never_a_poll(
     server = start_postgres(16)
     often = Polling(facts_interval=0.01, counters_interval=0.01)
 
+    def failed_reads() -> set[tuple[str, str]]:
+        records = [vars(each) for each in caplog.records if each.message == "slow read failed"]
+        return {(record["read"], record["reason"]) for record in records}
+
     async def run() -> None:
         async with reading(server, polling=often) as source:
-            before = await poll(source)
+            before = await poll_until(source, lambda seen: count(seen, datname="postgres"))
             with sessions(server, 2, application_name="locker") as (locker, idle):
                 assert not idle.closed
                 locker.execute("begin")
                 locker.execute("lock table pg_database in access exclusive mode")
-                snapshot = await poll(source)
+                both = {("names", "late"), ("counters", "late")}
+                snapshot = await poll_until(source, lambda _: failed_reads() == both)
                 assert snapshot.used == before.used + 2
                 assert count(snapshot, datname="postgres", application_name="locker") == 2
                 assert snapshot.facts == before.facts
                 locker.execute("rollback")
-            await poll(source)
+            await poll_until(source)
 
     asyncio.run(run())
-    failed = [record for record in caplog.records if record.message == "slow read failed"]
-    assert {record.__dict__["read"] for record in failed} == {"names", "counters"}
-    assert {record.__dict__["reason"] for record in failed} == {"late"}
 
 
 def test_stale_sessions_are_those_idle_for_long(postgres: EmbeddedPostgres) -> None:
