@@ -26,7 +26,7 @@ class BackendGroup:
     """Backends that share every label; `""` stands for what the catalog reports as NULL.
 
     `oldest_pid` is the backend with the longest time in its state, `stale` how many have been idle
-    for longer than the server's `stale_after`.
+    for longer than the server's `stale_after`. `own`: the session that looked is one of them.
     """
 
     datname: str
@@ -43,6 +43,7 @@ class BackendGroup:
     query_age_seconds: float | None = None
     oldest_pid: int | None = None
     stale: int = 0
+    own: bool = False
 
     @property
     def holds_slot(self) -> bool:

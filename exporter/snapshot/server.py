@@ -43,7 +43,8 @@ class Failure:
 class ServerFacts:
     """What changes rarely: read every 60 s and on every new session.
 
-    `role_limits` and `database_limits` hold only the limits that are set (not -1).
+    `role_limits` and `database_limits` hold only the limits that are set (not -1) and hold;
+    `rolconnlimit` and `datconnlimit` have every role and database, as the catalog says.
     """
 
     version: str
@@ -54,6 +55,14 @@ class ServerFacts:
     database_limits: Mapping[str, int] = field(default_factory=dict)
     track_activities: bool = True
     """False where the server's default hides what its backends do."""
+    version_text: str = ""
+    """What `version()` says."""
+    started_at: float | None = None
+    """When the postmaster began, Unix seconds of the server's clock."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """Those of sources/sql/parameters.sql; times in seconds, their names end in `_seconds`."""
+    datconnlimit: Mapping[str, int] = field(default_factory=dict)
+    rolconnlimit: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class SessionCounters:
     killed: int | None = None
     numbackends: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Backends per (datid, datname)."""
+    tup_fetched: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Rows fetched per (datid, datname), since the statistics were reset."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def _sql(name: str) -> bytes:
 
 _ACTIVITY = _sql("activity.sql")
 _SETTINGS = _sql("settings.sql")
+_PARAMETERS = _sql("parameters.sql")
 _DATABASES = _sql("databases.sql")
 _ROLES = _sql("roles.sql")
 _COUNTERS_13 = _sql("counters_13.sql")
@@ -81,6 +82,7 @@ class PostgresSource:
         self._probe = ConnectProbe(credentials, "direct", polling.connect_deadline)
         self._names = Names()
         self._settings: Row | None = None
+        self._parameters: dict[str, float] = {}
         self._counters: SessionCounters | None = None
         self._names_read_at = float("-inf")
         self._due = {"settings": 0.0, "names": 0.0, "counters": 0.0}
@@ -152,9 +154,10 @@ class PostgresSource:
 
     async def _refresh(self, found: list[Row], until: float) -> ServerFacts:
         """The slow reads that are due; raises only when the settings have never been read."""
-        settings = await self._slow("settings", until, _SETTINGS)
-        if settings is not None:
-            self._settings = settings[0][0]
+        read = await self._slow("settings", until, _SETTINGS, _PARAMETERS)
+        if read is not None:
+            self._settings = read[0][0]
+            self._parameters = rows.parameters(read[1])
         if self._settings is None:
             raise SourceError(Failure(Reason.LATE, "the server's settings could not be read"))
         await self._refresh_names(found, until)
@@ -163,7 +166,8 @@ class PostgresSource:
         counted = await self._slow("counters", until, sql)
         if counted is not None:
             self._counters = rows.counters(counted[0])
-        return rows.facts(self._settings, self._names, self._server.provider_reserved)
+        reserved = self._server.provider_reserved
+        return rows.facts(self._settings, self._parameters, self._names, reserved)
 
     async def _refresh_names(self, found: list[Row], until: float) -> None:
         now = self._clock()

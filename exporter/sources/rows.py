@@ -18,17 +18,21 @@ Row = tuple[Any, ...]
 
 #: Where sql/activity.sql packs milliseconds above a pid.
 _PID_BITS = 22
-_DATID, _USESYSID, _AT, _PRIVILEGED = 0, 1, 13, 14
+_DATID, _USESYSID, _AT, _PRIVILEGED, _OWN_PID = 0, 1, 13, 14, 15
+#: To seconds, for the units in which pg_settings has times.
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by oid, and the connection limits that are set, by name."""
+    """Names by oid; by name, the connection limits that hold and all of them as written."""
 
     databases: Mapping[int, str] = field(default_factory=dict)
     roles: Mapping[int, str] = field(default_factory=dict)
     database_limits: Mapping[str, int] = field(default_factory=dict)
     role_limits: Mapping[str, int] = field(default_factory=dict)
+    datconnlimit: Mapping[str, int] = field(default_factory=dict)
+    rolconnlimit: Mapping[str, int] = field(default_factory=dict)
 
     def knows(self, rows: Iterable[Row]) -> bool:
         """Whether every database and role in rows of sql/activity.sql has a name here."""
@@ -62,6 +66,7 @@ def activity(rows: list[Row], names: Names) -> Activity:
 def _group(row: Row, databases: Mapping[int, str], roles: Mapping[int, str]) -> BackendGroup:
     (datid, usesysid, application_name, client_addr, state, wait_event_type, wait_event) = row[:7]
     (backend_type, backends, oldest, xact_age, query_age, stale) = row[7:13]
+    oldest_pid = None if oldest is None else oldest & ((1 << _PID_BITS) - 1)
     return BackendGroup(
         "" if datid is None else databases.get(datid) or f"(oid {datid})",
         "" if usesysid is None else roles.get(usesysid) or f"(oid {usesysid})",
@@ -76,8 +81,10 @@ def _group(row: Row, databases: Mapping[int, str], roles: Mapping[int, str]) -> 
         None if oldest is None else max(0.0, (oldest >> _PID_BITS) / 1000),
         None if xact_age is None else max(0.0, xact_age),
         None if query_age is None else max(0.0, query_age),
-        None if oldest is None else oldest & ((1 << _PID_BITS) - 1),
+        oldest_pid,
         stale,
+        # Ours is alone in its group, but for another pgheadroom that asks in the same instant.
+        oldest_pid == row[_OWN_PID],
     )
 
 
@@ -85,15 +92,37 @@ def names(databases: list[Row], roles: list[Row]) -> Names:
     """Rows of sql/databases.sql and sql/roles.sql."""
     return Names(
         {oid: text(name) for oid, name, _ in databases},
-        {oid: text(name) for oid, name, _ in roles},
+        {oid: text(name) for oid, name, _, _ in roles},
         {text(name): limit for _, name, limit in databases if limit >= 0},
-        {text(name): limit for _, name, limit in roles if limit >= 0},
+        {text(name): limit for _, name, limit, _ in roles if limit >= 0},
+        {text(name): limit for _, name, limit in databases},
+        {text(name): limit for _, name, _, limit in roles},
     )
 
 
-def facts(settings: Row, known: Names, provider_reserved: int) -> ServerFacts:
-    """The row of sql/settings.sql, with the limits of `known`."""
-    version, version_num, in_recovery, most, superuser_reserved, reserved, tracks = settings
+def parameters(found: list[Row]) -> dict[str, float]:
+    """Rows of sql/parameters.sql by name; times are in seconds and their names say so.
+
+    -1, which stands for "as another setting" or "none", has no unit.
+
+    >>> parameters([(b"max_connections", b"100", None), (b"lock_timeout", b"250", b"ms")])
+    {'max_connections': 100.0, 'lock_timeout_seconds': 0.25}
+    """
+    result = {}
+    for name, value, unit in found:
+        scale = _SECONDS.get(text(unit))
+        number = float(value)
+        key = text(name) + "_seconds" * (scale is not None)
+        result[key] = number * scale if scale is not None and number > 0 else number
+    return result
+
+
+def facts(
+    settings: Row, found: Mapping[str, float], known: Names, provider_reserved: int
+) -> ServerFacts:
+    """The row of sql/settings.sql, with the `parameters` and the limits of `known`."""
+    version, version_num, in_recovery, most, superuser_reserved, reserved, tracks = settings[:7]
+    version_text, started_at = settings[7:]
     return ServerFacts(
         version=text(version).split()[0],
         version_num=version_num,
@@ -102,6 +131,11 @@ def facts(settings: Row, known: Names, provider_reserved: int) -> ServerFacts:
         role_limits=known.role_limits,
         database_limits=known.database_limits,
         track_activities=tracks,
+        version_text=text(version_text),
+        started_at=started_at,
+        settings=found,
+        datconnlimit=known.datconnlimit,
+        rolconnlimit=known.rolconnlimit,
     )
 
 
@@ -109,7 +143,8 @@ def counters(rows: list[Row]) -> SessionCounters:
     """Rows of sql/counters.sql, summed over the databases; None where the server has none (13)."""
     sessions, abandoned, fatal, killed = (_sum(row[at] for row in rows) for at in range(3, 7))
     numbackends = {(str(row[0]), text(row[1])): row[2] for row in rows}
-    return SessionCounters(sessions, abandoned, fatal, killed, numbackends)
+    tup_fetched = {(str(row[0]), text(row[1])): row[7] for row in rows}
+    return SessionCounters(sessions, abandoned, fatal, killed, numbackends, tup_fetched)
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

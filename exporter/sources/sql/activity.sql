@@ -6,7 +6,7 @@
 --
 -- oldest packs the longest time in the state (ms) and its pid (below 2^22 on Linux) into one number,
 -- so that one aggregate finds both. A negative age (a backend that changed its state after our
--- statement began) survives the packing.
+-- statement began) survives the packing. Our own pid is asked for once, not compared with each row's.
 select g.datid,
        g.usesysid,
        g.application_name,
@@ -21,7 +21,8 @@ select g.datid,
        case when g.state = 'active' then date_part('epoch', now() - g.query_start) end,
        case when g.state = 'idle' then g.stale else 0 end,
        date_part('epoch', now()),
-       (select pg_has_role('pg_read_all_stats', 'USAGE'))
+       (select pg_has_role('pg_read_all_stats', 'USAGE')),
+       (select pg_backend_pid())
   from (select a.datid,
                a.usesysid,
                a.application_name,

@@ -30,6 +30,7 @@ def row(**changes: object) -> tuple[object, ...]:
         "stale": 0,
         "at": AT,
         "privileged": True,
+        "own_pid": 99,
     }
     return tuple((values | changes).values())
 
@@ -90,27 +91,60 @@ def test_privilege_is_read_from_every_poll() -> None:
 
 
 def test_only_limits_that_are_set_are_kept() -> None:
-    names = rows.names([(1, b"a", -1), (2, b"b", 7), (3, b"c", -2)], [(4, b"r", 0), (5, b"s", -1)])
+    names = rows.names(
+        [(1, b"a", -1), (2, b"b", 7), (3, b"c", -2)], [(4, b"r", 0, 0), (5, b"s", -1, 9)]
+    )
     assert names.databases == {1: "a", 2: "b", 3: "c"}
     assert names.database_limits == {"b": 7}
     assert names.role_limits == {"r": 0}
+    assert names.datconnlimit == {"a": -1, "b": 7, "c": -2}
+    assert names.rolconnlimit == {"r": 0, "s": 9}
 
 
 def test_settings_become_facts() -> None:
-    settings = (b"16.14 (Debian 16.14-1)", 160014, False, 100, 3, 2, True)
-    facts = rows.facts(settings, Names(role_limits={"app": 5}), provider_reserved=7)
+    settings = (b"16.14 (Debian 16.14-1)", 160014, False, 100, 3, 2, True, b"PostgreSQL 16.14", 9.5)
+    known = Names(role_limits={"app": 5}, datconnlimit={"shop": -1}, rolconnlimit={"app": 5})
+    facts = rows.facts(settings, {"max_connections": 100.0}, known, provider_reserved=7)
     assert (facts.version, facts.version_num, facts.role) == ("16.14", 160014, "primary")
     assert facts.limits == Limits(100, 3, 2, 7)
     assert facts.role_limits == {"app": 5}
-    standby = rows.facts((b"13.1", 130001, True, 100, 3, 0, False), Names(), 0)
+    assert (facts.version_text, facts.started_at) == ("PostgreSQL 16.14", 9.5)
+    assert facts.settings == {"max_connections": 100.0}
+    assert (facts.datconnlimit, facts.rolconnlimit) == ({"shop": -1}, {"app": 5})
+    standby = rows.facts((b"13.1", 130001, True, 100, 3, 0, False, b"", 9.5), {}, Names(), 0)
     assert (standby.role, standby.track_activities) == ("standby", False)
 
 
 def test_counters_are_summed_over_the_databases() -> None:
-    counters = rows.counters([(5, b"shop", 3, 10, 1, 2, 3), (6, b"web", 4, 20, 0, 0, 1)])
-    assert counters == SessionCounters(30, 1, 2, 4, {("5", "shop"): 3, ("6", "web"): 4})
+    counters = rows.counters([(5, b"shop", 3, 10, 1, 2, 3, 70), (6, b"web", 4, 20, 0, 0, 1, 80)])
+    numbackends, fetched = ({("5", "shop"): a, ("6", "web"): b} for a, b in ((3, 4), (70, 80)))
+    assert counters == SessionCounters(30, 1, 2, 4, numbackends, fetched)
 
 
 def test_a_server_that_counts_no_sessions_has_none() -> None:
-    counters = rows.counters([(5, b"shop", 3, None, None, None, None)])
-    assert counters == SessionCounters(numbackends={("5", "shop"): 3})
+    counters = rows.counters([(5, b"shop", 3, None, None, None, None, 70)])
+    shop = ("5", "shop")
+    assert counters == SessionCounters(numbackends={shop: 3}, tup_fetched={shop: 70})
+
+
+def test_the_group_of_our_own_session_is_marked() -> None:
+    ours, theirs = rows.activity([row(own_pid=4_194_303), row(oldest=None)], NAMES).groups
+    assert ours.own
+    assert not theirs.own
+
+
+def test_settings_in_units_of_time_are_seconds() -> None:
+    found = [
+        (b"max_connections", b"100", None),
+        (b"statement_timeout", b"1500", b"ms"),
+        (b"authentication_timeout", b"2", b"min"),
+        (b"tcp_keepalives_idle", b"7200", b"s"),
+        (b"idle_session_timeout", b"-1", b"ms"),
+    ]
+    assert rows.parameters(found) == {
+        "max_connections": 100.0,
+        "statement_timeout_seconds": 1.5,
+        "authentication_timeout_seconds": 120.0,
+        "tcp_keepalives_idle_seconds": 7200.0,
+        "idle_session_timeout_seconds": -1.0,
+    }
