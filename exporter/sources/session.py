@@ -239,6 +239,9 @@ class Session:
         return connection
 
     def _back_off(self, failure: Failure) -> None:
+        if failure.reason is not self._refusal.reason:
+            # Another answer than before is news: the server is back, if not yet with a slot for us.
+            self._attempts = 0
         self._refusal = failure
         bound = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0**self._attempts)
         self._attempts = min(self._attempts + 1, 10)
