@@ -1,4 +1,4 @@
-"""One server's alerting: results and time in, alerts, incidents and notifications out."""
+"""One endpoint's alerting: results and time in, alerts, incidents and notifications out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from exporter.alerting.message import Before, Sender, compose
 from exporter.alerting.notification import Notification
 from exporter.alerting.routing import Routing
 from exporter.rules.model import Result
+from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import ServerState
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The alerts and open incidents of one server: all that alerting remembers."""
+    """The alerts and open incidents of one endpoint: all that alerting remembers."""
 
     alerts: Alerts = field(default_factory=dict)
     incidents: Incidents = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Alerter:
-    """Decides for one server; holds no state of its own."""
+    """Decides for one server or pooler; holds no state of its own."""
 
     routing: Routing
     sender: Sender
@@ -73,7 +74,7 @@ class Alerter:
         self,
         book: Book,
         results: Sequence[Result],
-        state: ServerState,
+        state: ServerState | PoolerState,
         before: Before | None,
         now: float,
         *,
@@ -83,8 +84,8 @@ class Alerter:
 
         Args:
             book: what was remembered.
-            results: the results of every rule for this server.
-            state: what is known of the server.
+            results: the results of every rule for this endpoint.
+            state: what is known of the server or pooler.
             before: who held what a while ago.
             now: seconds of the steady clock.
             observed: whether anything is known; if not, absence ends no alert.

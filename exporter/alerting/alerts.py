@@ -51,8 +51,10 @@ class Alert:
 
     @property
     def family(self) -> str:
-        """What the alert's incident is about."""
-        return self.labels.get("family", self.rule)
+        """What the alert's incident is about; each pooler of a server has incidents of its own."""
+        family = self.labels.get("family", self.rule)
+        pooler = self.labels.get("pooler")
+        return f"{family}:{pooler}" if pooler else family
 
 
 Alerts = Mapping[str, Alert]

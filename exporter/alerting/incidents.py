@@ -15,6 +15,7 @@ from typing import Any
 from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.notification import Severity, Transition
 from exporter.alerting.routing import Routing
+from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import Reason, ServerState
 
 Incidents = Mapping[str, "Incident"]
@@ -76,7 +77,7 @@ def dedup_key(install_id: str, server: str, family: str) -> str:
 def advance(
     incidents: Incidents,
     alerts: Iterable[Alert],
-    state: ServerState,
+    state: ServerState | PoolerState,
     routing: Routing,
     now: float,
 ) -> Step:
@@ -100,7 +101,9 @@ def advance(
     return Step(still, tuple(told), ended)
 
 
-def _observed(incident: Incident, firing: list[Alert], state: ServerState) -> Incident:
+def _observed(
+    incident: Incident, firing: list[Alert], state: ServerState | PoolerState
+) -> Incident:
     """`incident` with its alerts as they are now, and what this observation adds to its peaks.
 
     The alerts of the last evaluation stay when none fires any more: the resolve names them.
@@ -109,7 +112,7 @@ def _observed(incident: Incident, firing: list[Alert], state: ServerState) -> In
     if ordered:
         incident = replace(incident, alerts=ordered, severity=ordered[0].severity)
     refused = incident.refused or refuses_clients(state)
-    if state.snapshot is None or not state.up:
+    if isinstance(state, PoolerState) or state.snapshot is None or not state.up:
         return replace(incident, refused=refused)
     used, limits = state.snapshot.used, state.snapshot.facts.limits
     free = limits.free(used)
@@ -119,7 +122,7 @@ def _observed(incident: Incident, firing: list[Alert], state: ServerState) -> In
     return replace(incident, least_free=least, refused=refused)
 
 
-def refuses_clients(state: ServerState) -> bool:
+def refuses_clients(state: ServerState | PoolerState) -> bool:
     """Whether a new client, or our own login, was last refused for want of a slot."""
     failed = state.failure is not None and state.failure.reason is Reason.REFUSED
     return failed or any(probe.reason is Reason.REFUSED for probe in state.probes.values())

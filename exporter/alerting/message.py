@@ -17,10 +17,19 @@ from exporter.alerting.notification import (
     Situation,
     Transition,
 )
-from exporter.alerting.words import about_words, arithmetic, duration_words, percent, rate_words
+from exporter.alerting.pooler_message import describe_pooler, pool_of
+from exporter.alerting.words import (
+    about_words,
+    arithmetic,
+    duration_words,
+    failure_words,
+    percent,
+    rate_words,
+)
 from exporter.snapshot.activity import count_by
 from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction
-from exporter.snapshot.server import Failure, ServerState, Snapshot
+from exporter.snapshot.pooler import PoolerState
+from exporter.snapshot.server import ServerState, Snapshot
 
 HEADLINE = 80
 """Characters of a headline: what a telephone shows of a PagerDuty summary (alerting.md 5)."""
@@ -48,11 +57,18 @@ class Sender:
 
 
 def compose(
-    told: Told, state: ServerState, before: Before | None, sender: Sender, now: float
+    told: Told,
+    state: ServerState | PoolerState,
+    before: Before | None,
+    sender: Sender,
+    now: float,
 ) -> Notification:
     """The notification for one receiver."""
     incident = told.incident
-    situation = describe(state, before, now)
+    if isinstance(state, PoolerState):
+        situation = describe_pooler(state, now, pool_of(incident.alerts))
+    else:
+        situation = describe(state, before, now)
     resolution = _resolution(incident, now) if told.transition is Transition.RESOLVED else None
     labels = {
         **sender.labels,
@@ -81,7 +97,7 @@ def compose(
 
 def describe(state: ServerState, before: Before | None, now: float, top: int = TOP) -> Situation:
     """What the server looks like, as of its last good snapshot."""
-    failure = _failure_words(state.failure)
+    failure = failure_words(state.failure)
     snapshot = state.snapshot
     if snapshot is None:
         return Situation(failure=failure)
@@ -102,12 +118,6 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
     )
-
-
-def _failure_words(failure: Failure | None) -> str:
-    if failure is None:
-        return ""
-    return f"{failure.message}. {failure.hint}" if failure.hint else failure.message
 
 
 def _time_left(state: ServerState, snapshot: Snapshot) -> str:

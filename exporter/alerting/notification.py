@@ -71,6 +71,8 @@ class Situation:
     idle_transaction: IdleTransaction | None = None
     waiting: int = 0
     data_age_seconds: float = 0.0
+    applications_waiting: tuple[Holder, ...] = ()
+    """Who waits for a server connection of a pool; `used` is how many clients."""
     failure: str = ""
     """Why polls fail, where they do: the other fields are then that old."""
 
@@ -136,6 +138,9 @@ def _notification(raw: dict[str, Any]) -> Notification:
     situation |= {
         "holders": tuple(Holder(**each) for each in situation["holders"]),
         "growers": tuple(Holder(**each) for each in situation["growers"]),
+        "applications_waiting": tuple(
+            Holder(**each) for each in situation.get("applications_waiting", ())
+        ),
         "idle_transaction": None if idle is None else IdleTransaction(**idle),
     }
     resolution = raw["resolution"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from exporter.snapshot.pool import PoolUse
+from exporter.snapshot.server import Failure
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -75,3 +78,29 @@ def arithmetic(used: int, usable: int, max_connections: int, reserved: int) -> s
     """
     share = percent(used, usable)
     return f"{used} of {usable} usable slots, {share}; max {max_connections}, {reserved} reserved"
+
+
+def failure_words(failure: Failure | None) -> str:
+    """Why polls fail, and what to do about it; nothing while they succeed."""
+    if failure is None:
+        return ""
+    return f"{failure.message}. {failure.hint}" if failure.hint else failure.message
+
+
+def pool_arithmetic(use: PoolUse) -> str:
+    """A pool's sum spelled out, with who waits for it.
+
+    >>> from exporter.snapshot.pool import Pool
+    >>> pool = Pool("shop", "app", cl_waiting=14, maxwait=3, maxwait_us=250000)
+    >>> pool_arithmetic(PoolUse(pool, 25, 20, 5))
+    'pool shop/app: 25 of 25 server connections, 100 %; size 20, 5 reserve; 14 wait, longest 3.2 s'
+    """
+    pool = use.pool
+    share = percent(use.used, use.limit)
+    text = (
+        f"pool {pool.database}/{pool.user}: {use.used} of {use.limit} server connections, {share}"
+    )
+    text += f"; size {use.pool_size}, {use.reserve_pool_size} reserve"
+    if not pool.cl_waiting:
+        return text
+    return f"{text}; {pool.cl_waiting} wait, longest {pool.wait_seconds or 0.0:.1f} s"

@@ -145,6 +145,8 @@ class ServerState:
     forecasts: Mapping[str, float] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    pool_capacity: int | None = None
+    """Connections that all poolers in front of the server may open, None where there is none."""
 
     @property
     def up(self) -> bool:

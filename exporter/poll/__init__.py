@@ -1,0 +1,9 @@
+"""One turn for one endpoint, server or pooler: fetch, derive, store, evaluate, enqueue."""
+
+from __future__ import annotations
+
+from exporter.poll.desk import Desk, Journal
+from exporter.poll.own import SelfWatch
+from exporter.poll.server import CLIMBING_RATIO, KEPT, Source, Watch
+
+__all__ = ["CLIMBING_RATIO", "KEPT", "Desk", "Journal", "SelfWatch", "Source", "Watch"]

@@ -1,0 +1,171 @@
+"""A server's turn: its snapshot, its history and forecast, who grew, and how often to look."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from exporter.alerting.alerter import Alerter, Decision
+from exporter.alerting.board import Entry
+from exporter.alerting.message import Before
+from exporter.config.server import Forecast, Polling
+from exporter.metrics.families import Families
+from exporter.metrics.server import server_families
+from exporter.metrics.view import Caps
+from exporter.poll.desk import Desk
+from exporter.poll.turns import SLOWEST_SECONDS, Turns
+from exporter.snapshot.codec import (
+    history_from_json,
+    history_to_json,
+    snapshot_from_json,
+    snapshot_to_json,
+)
+from exporter.snapshot.forecast import Forecaster, growth_per_second
+from exporter.snapshot.history import History, Sample
+from exporter.snapshot.holders import HolderKey, holdings
+from exporter.snapshot.server import Probe, ServerState, Snapshot
+
+#: What is kept of each server, under PART/NAME.
+KEPT = ("alerts", "incidents", "history", "snapshot")
+#: Older data says nothing about now; it is not republished after a restart.
+RESTORE_SECONDS = 600.0
+#: Growers are told over a minute, read every few seconds.
+GROWTH_SECONDS = 60.0
+GROWTH_WINDOW_SECONDS = 20.0
+GROWTH_STEP_SECONDS = 5.0
+#: Above this share of the usable slots the probe runs at its busy interval (DESIGN, connect probe).
+PROBE_BUSY_RATIO = 0.70
+#: Slots gained per second, as a share of the usable ones, that counts as climbing.
+CLIMBING_RATIO = 0.002
+
+
+class Source(Protocol):
+    """Where snapshots and probes come from."""
+
+    async def poll(self, now: float, *, expected_used_ratio: float | None) -> Snapshot:
+        """One snapshot, or a `SourceError`."""
+
+    async def probe(self, now: float) -> Probe:
+        """What a new client sees."""
+
+
+class Watch(Turns[ServerState]):
+    """One server: its source, its memory, and its turns."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  the parts of one server, each made by the app
+        self,
+        name: str,
+        source: Source,
+        polling: Polling,
+        thresholds: Mapping[str, float],
+        forecast: Forecast,
+        alerter: Alerter,
+        desk: Desk,
+    ) -> None:
+        super().__init__(
+            name, name, polling, ServerState(name, thresholds=dict(thresholds)), alerter, desk
+        )
+        self._source = source
+        self._forecaster = Forecaster(forecast)
+        self._growth_window = forecast.page.window if forecast.page else GROWTH_WINDOW_SECONDS
+        self._caps = Caps()
+        self._holdings: deque[tuple[float, dict[HolderKey, int]]] = deque()
+        self._ended_at: float | None = None
+        self._history = History()
+        self._restore()
+        desk.board.put(Entry(self._state, book=self._book))
+
+    def interval(self) -> float:
+        """Seconds until the next turn: shorter when it matters, longer when polling is dear."""
+        polling, snapshot = self._polling, self._state.snapshot
+        if snapshot is None:
+            return polling.interval
+        growth = self._state.growth_per_second or 0.0
+        climbing = growth > CLIMBING_RATIO * snapshot.facts.limits.usable
+        busy = climbing or (self._used_ratio() or 0.0) > polling.busy_above
+        dear = self._dear_interval()
+        if busy:
+            # Polls get dear when clients storm in; that is no time to look away.
+            soonest = min(polling.interval, polling.busy_interval)
+            return max(soonest, min(dear, polling.interval))
+        return max(polling.interval, min(dear, SLOWEST_SECONDS))
+
+    def probe_interval(self) -> float:
+        """Seconds until the next connect probe."""
+        busy = (self._used_ratio() or 0.0) > PROBE_BUSY_RATIO
+        return self._polling.probe_busy_interval if busy else self._polling.probe_interval
+
+    @property
+    def _keys(self) -> Mapping[str, str]:
+        return {"server": self.name}
+
+    async def _poll(self, now: float) -> None:
+        snapshot = await self._source.poll(now, expected_used_ratio=self._used_ratio())
+        self._seen(snapshot.poll_seconds)
+        self._history.add(Sample(snapshot.taken_at, snapshot.used))
+        self._remember_holdings(snapshot)
+        usable = snapshot.facts.limits.usable
+        self._state = replace(
+            self._state,
+            snapshot=snapshot,
+            failure=None,
+            failing_since=None,
+            growth_per_second=growth_per_second(self._history, self._growth_window),
+            forecasts=self._forecaster.update(self._history, usable, self._ended_at),
+        )
+
+    async def _probe(self, now: float) -> Probe:
+        return await self._source.probe(now)
+
+    def _families(self, now: float) -> Families:
+        capacity = self._desk.board.pool_capacity(self.name)
+        self._state = replace(self._state, pool_capacity=capacity)
+        return server_families(self._state, self._caps, now)
+
+    def _put(self, families: Families, now: float) -> None:
+        self._desk.board.put(Entry(self._state, families, self._book, self._before(now)))
+
+    def _decided(self, decision: Decision, now: float) -> None:
+        if any(incident.family == "connections" for incident in decision.ended):
+            self._ended_at = now
+
+    def _kept(self) -> dict[str, str]:
+        """The book, the history and the last snapshot."""
+        kept = {"history": history_to_json(self._history), **super()._kept()}
+        if self._state.snapshot is not None:
+            kept["snapshot"] = snapshot_to_json(self._state.snapshot)
+        return kept
+
+    def _used_ratio(self) -> float | None:
+        snapshot = self._state.snapshot
+        return None if snapshot is None else snapshot.facts.limits.used_ratio(snapshot.used)
+
+    def _remember_holdings(self, snapshot: Snapshot) -> None:
+        at = snapshot.taken_at
+        if not self._holdings or at - self._holdings[-1][0] >= GROWTH_STEP_SECONDS:
+            self._holdings.append((at, holdings(snapshot.activity)))
+        while self._holdings[0][0] < at - GROWTH_SECONDS:
+            self._holdings.popleft()
+
+    def _before(self, now: float) -> Before | None:
+        if not self._holdings:
+            return None
+        at, held = self._holdings[0]
+        return Before(held, max(0.0, now - at))
+
+    def _restore(self) -> None:
+        """Take up what the last run knew; what cannot be read is said once and left behind."""
+        load, now = self._desk.journal.load, self._desk.clock()
+        try:
+            self._restore_book()
+            for sample in history_from_json(load(f"history/{self.key}") or "[]", now):
+                self._history.add(sample)
+            text = load(f"snapshot/{self.key}")
+            snapshot = snapshot_from_json(text) if text else None
+        except ValueError as error:
+            self._anew(error)
+            return
+        if snapshot is not None and 0 <= now - snapshot.taken_at <= RESTORE_SECONDS:
+            self._state = replace(self._state, snapshot=snapshot)

@@ -1,0 +1,184 @@
+"""What the turns of a server and of a pooler have in common.
+
+A turn polls, and decides whatever came of it: rules over the series, alerts, incidents, and a
+commit of what must be told. A failed poll keeps the last good snapshot, so nothing resolves because
+nobody looked.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from exporter.alerting.alerter import Alerter, Book, Decision
+from exporter.alerting.message import Before
+from exporter.config.server import Polling
+from exporter.metrics.families import Families
+from exporter.poll.desk import Desk
+from exporter.rules.evaluate import Index
+from exporter.snapshot.pooler import PoolerState
+from exporter.snapshot.server import Failure, Probe, Reason, ServerState
+from exporter.sources.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 5.0
+#: Polling may take this part of the time at most before it is done less often. One dear poll is a
+#: login, a lock or a moment's pause; only when each of the last few was dear is it polling itself.
+DEAR_RATIO = 0.1
+DEAR_POLLS = 5
+SLOWEST_SECONDS = 15.0
+
+State = TypeVar("State", ServerState, PoolerState)
+
+
+class Turns(ABC, Generic[State]):
+    """One endpoint: its memory, and its turns.
+
+    Args:
+        name: of the server or pooler.
+        key: under which the journal keeps what belongs to it.
+        polling: how often, and for how long.
+        state: what is known before the first poll.
+        alerter: decides what is told.
+        desk: what all watches share.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  the parts of one endpoint, each made by the app
+        self, name: str, key: str, polling: Polling, state: State, alerter: Alerter, desk: Desk
+    ) -> None:
+        self.name = name
+        self.key = key
+        self._polling = polling
+        self._state: State = state
+        self._alerter = alerter
+        self._desk = desk
+        self._failures: Counter[Reason] = Counter()
+        self._poll_seconds: deque[float] = deque(maxlen=DEAR_POLLS)
+        self._saved_at = float("-inf")
+        self._book = Book()
+
+    async def turn(self) -> None:
+        """Poll once, and decide. Never raises for what an endpoint does."""
+        try:
+            await self._poll(self._desk.clock())
+        except SourceError as error:
+            self._failed(error.failure, self._desk.clock())
+        await self._evaluate(self._desk.clock())
+
+    async def probe_turn(self) -> None:
+        """Let a new client try; the next turn evaluates what it saw."""
+        probe = await self._probe(self._desk.clock())
+        known = self._state.probes.get(probe.via)
+        if probe.reason is not (known.reason if known else None):
+            keys = {**self._keys, "via": probe.via, "reason": probe.reason or "none"}
+            log.warning("connect probe changed", extra={**keys, "detail": probe.message})
+        self._state = replace(self._state, probes={**self._state.probes, probe.via: probe})
+
+    def save(self) -> None:
+        """Keep what the next start takes up."""
+        for part, text in self._kept().items():
+            self._desk.journal.save_soon(f"{part}/{self.key}", text)
+
+    @abstractmethod
+    def interval(self) -> float:
+        """Seconds until the next turn."""
+
+    @abstractmethod
+    def probe_interval(self) -> float:
+        """Seconds until the next connect probe."""
+
+    @property
+    @abstractmethod
+    def _keys(self) -> Mapping[str, str]:
+        """What a line in the log says of whom it is about."""
+
+    @abstractmethod
+    async def _poll(self, now: float) -> None:
+        """Take a snapshot into the state, or raise `SourceError`."""
+
+    @abstractmethod
+    async def _probe(self, now: float) -> Probe:
+        """What a new client sees."""
+
+    @abstractmethod
+    def _families(self, now: float) -> Families:
+        """Every series of the state."""
+
+    @abstractmethod
+    def _put(self, families: Families, now: float) -> None:
+        """Show the state on the board."""
+
+    def _before(self, now: float) -> Before | None:  # noqa: ARG002  for those who remember
+        """Who held what a while ago."""
+        return None
+
+    def _decided(self, decision: Decision, now: float) -> None:
+        """A place to remember what was decided."""
+
+    def _kept(self) -> dict[str, str]:
+        """Texts to keep, by part."""
+        return dict(self._book.to_json())
+
+    def _seen(self, seconds: float) -> None:
+        """Note a good poll and what it took."""
+        if self._state.failure is not None:
+            log.info("seen again", extra=self._keys)
+        self._poll_seconds.append(seconds)
+
+    def _failed(self, failure: Failure, now: float) -> None:
+        self._failures[failure.reason] += 1
+        known = self._state.failure
+        if known is None or known.reason is not failure.reason:
+            keys = {**self._keys, "reason": failure.reason.value}
+            log.warning(
+                "poll failed", extra={**keys, "detail": failure.message, "hint": failure.hint}
+            )
+        since = self._state.failing_since
+        self._state = replace(
+            self._state,
+            failure=failure,
+            failing_since=now if since is None else since,
+            failures=dict(self._failures),
+        )
+
+    def _dear_interval(self) -> float:
+        """Seconds between polls below which polling itself would be what costs."""
+        dear = min(self._poll_seconds) if len(self._poll_seconds) == DEAR_POLLS else 0.0
+        return dear / DEAR_RATIO
+
+    async def _evaluate(self, now: float) -> None:
+        families = self._families(now)
+        results = self._desk.rules.evaluate(Index.of(families))
+        observed = self._state.snapshot is not None
+        before = self._before(now)
+        decision = self._alerter.decide(
+            self._book, results, self._state, before, now, observed=observed
+        )
+        self._book = decision.book
+        self._decided(decision, now)
+        self._put(families, now)
+        if decision.notifications or decision.ended:
+            states = {f"{part}/{self.key}": text for part, text in self._book.to_json().items()}
+            await self._desk.journal.commit(states, decision.notifications)
+        if now - self._saved_at >= SAVE_SECONDS:
+            self._saved_at = now
+            self.save()
+
+    def _restore_book(self) -> None:
+        """Take up the alerts and incidents of the last run.
+
+        Raises:
+            ValueError: they cannot be read.
+        """
+        load = self._desk.journal.load
+        self._book = Book.from_json(load(f"alerts/{self.key}"), load(f"incidents/{self.key}"))
+
+    def _anew(self, error: ValueError) -> None:
+        """Say that what was kept is left behind."""
+        keys = {**self._keys, "error": str(error)}
+        log.warning("kept state not understood, beginning anew", extra=keys)
