@@ -62,6 +62,7 @@ def _fetch() -> Path:
         "Dir::Cache": folder,
         # The cache is ours alone; apt's own user could not write there.
         "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
     }
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
     _run([*apt, "update"], folder)
