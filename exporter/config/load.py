@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from exporter.config.alerting import PAGERDUTY_ENQUEUE, Rules
 from exporter.config.errors import ConfigError, Problem, problems_of
+from exporter.config.include import Merger, included_files
 from exporter.config.model import Config
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
@@ -54,8 +55,28 @@ def load(path: Path | None, environ: Mapping[str, str], checks: Checks) -> Confi
     """
     if path is None:
         return _validated(_from_environment(environ), "environment", Context(checks, Path.cwd()))
+    # Not resolved: the files of a Kubernetes ConfigMap are links into a folder that goes away.
+    base = path.absolute().parent
     raw, problems = _interpolated(_read(path), environ)
-    return _validated(raw, str(path), Context(checks, path.resolve().parent), problems)
+    whole = _with_included(raw, base, environ)
+    found = [*problems, *whole.problems]
+    return _validated(whole.raw, str(path), Context(checks, base), found, whole.located)
+
+
+def _with_included(raw: dict[str, Any], base: Path, environ: Mapping[str, str]) -> Merger:
+    """`raw` with the lists of the files that it includes, and what is wrong with those."""
+    files, problems = included_files(raw.get("include"), base)
+    whole = Merger({"servers": [], **raw} if files else raw, problems)
+    for file in files:
+        origin = str(file.relative_to(base) if file.is_relative_to(base) else file)
+        try:
+            own, unset = _interpolated(_read(file), environ)
+        except ConfigError as error:
+            problems += [Problem(origin, problem.message) for problem in error.problems]
+            continue
+        problems += [Problem(f"{origin}: {each.where}", each.message) for each in unset]
+        whole.add(origin, own)
+    return whole
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -122,14 +143,19 @@ def _interpolated(
 
 
 def _validated(
-    raw: dict[str, Any], origin: str, context: Context, problems: Sequence[Problem] = ()
+    raw: dict[str, Any],
+    origin: str,
+    context: Context,
+    problems: Sequence[Problem] = (),
+    located: Callable[[Iterator[Problem]], Iterator[Problem]] = iter,
 ) -> Config:
-    found = [*problems, *_twins(raw, "servers"), *_twins(raw, "receivers")]
+    found = [*problems, *located(_twins(raw, "servers")), *located(_twins(raw, "receivers"))]
     try:
         config = Config.model_validate(raw, context=context)
     except ValidationError as error:
         reported = {problem.where for problem in found}
-        found += [each for each in problems_of(error, Config) if each.where not in reported]
+        invalid = located(problems_of(error, Config))
+        found += [each for each in invalid if each.where not in reported]
         raise ConfigError(origin, found) from None
     if found:
         raise ConfigError(origin, found)

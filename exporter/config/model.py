@@ -26,6 +26,13 @@ class Log(Model):
     """What is less than this is not written."""
 
 
+class Metrics(Model):
+    """What `/metrics` has besides pgheadroom's own series."""
+
+    compatibility: bool = True
+    """Whether the series of postgres_exporter are there too (docs/migrating.md)."""
+
+
 class Config(Model):
     """pgheadroom's configuration file."""
 
@@ -39,6 +46,13 @@ class Config(Model):
     """Where people reach this pgheadroom's page; notifications link to it."""
     log: Log = Log()
     """Events, on standard error."""
+    metrics: Metrics = Metrics()
+    """For Prometheus."""
+    include: tuple[str, ...] = ()
+    """Files whose `servers`, `poolers`, `receivers` and `routes` are appended, such as \
+    `servers.d/*.yaml`; relative to the configuration file."""
+    watch: bool = True
+    """Whether these files are read anew when they change; SIGHUP always does that."""
     servers: tuple[Server, ...]
     """The Postgres servers that are watched; at least one."""
     polling: Polling = Polling()

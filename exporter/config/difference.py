@@ -1,0 +1,55 @@
+"""What a reload changes, and what it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.config.model import Config
+from exporter.config.server import Credentials, Server
+
+#: What is bound, opened or part of every dedup key when the process starts.
+FIXED = ("listen", "state_dir", "install_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Servers by name: new ones, those that are gone, and those watched in another way than before.
+
+    `restart` are the keys whose new values wait for a restart.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+def difference(old: Config, new: Config) -> Difference:
+    """What becomes of the servers of `old` when `new` is put in force."""
+    before = {server.name: server for server in old.servers}
+    after = {server.name: server for server in new.servers}
+    return Difference(
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        changed=tuple(
+            name
+            for name, server in after.items()
+            if name in before and _effective(old, before[name]) != _effective(new, server)
+        ),
+        restart=tuple(key for key in FIXED if getattr(old, key) != getattr(new, key)),
+    )
+
+
+def _effective(config: Config, server: Server) -> tuple[object, ...]:
+    """Everything that the watch over `server` rests on, but for rules and routes."""
+    return server, config.polling_of(server), config.thresholds_of(server), config.forecast
+
+
+def kept_fixed(old: Config, new: Config) -> Config:
+    """`new` as far as it can be put in force without a restart."""
+    return new.model_copy(update={key: getattr(old, key) for key in FIXED})
+
+
+def same_login(old: Credentials, new: Credentials) -> bool:
+    """Whether a session that `old` opened is one that `new` would open."""
+    return all(getattr(old, key) == getattr(new, key) for key in Credentials.model_fields)
