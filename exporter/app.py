@@ -35,7 +35,7 @@ from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
 from exporter.schedule import Schedule
 from exporter.snapshot.server import ServerState
-from exporter.sources.credentials import check_dsn, tls_warning
+from exporter.sources.credentials import addresses, check_dsn, tls_warning
 from exporter.sources.postgres import PostgresSource
 from exporter.web.port import DeliveryRow, Port
 from exporter.web.server import Web, bind
@@ -225,7 +225,17 @@ class App:
             own_book=lambda: self._self.book,
             deliveries=self._deliveries,
             version=__version__,
+            compatibility=lambda: self._config.metrics.compatibility,
+            addresses=self._addresses,
         )
+
+    def _addresses(self) -> dict[str, str]:
+        """The first server at each HOST:PORT."""
+        found: dict[str, str] = {}
+        for server in self._config.servers:
+            for address in addresses(server.dsn.get_secret_value()):
+                found.setdefault(address, server.name)
+        return found
 
     def _own_families(self) -> Families:
         now = self._clock()

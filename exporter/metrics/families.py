@@ -27,6 +27,10 @@ class Builder:
         """Add a sample to the counter `name`, which ends in `_total`; None adds nothing."""
         self._add(name.removesuffix("_total"), name, documentation, "counter", value, labels)
 
+    def untyped(self, name: str, documentation: str, value: float | None, **labels: str) -> None:
+        """Add a sample to `name`, which claims no type; a value of None adds nothing."""
+        self._add(name, name, documentation, "unknown", value, labels)
+
     def _add(  # noqa: PLR0913, PLR0917  one line of the exposition has that many parts
         self,
         family: str,

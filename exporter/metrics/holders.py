@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from exporter.metrics.caps import OTHER, folded
 from exporter.metrics.families import Builder
-from exporter.metrics.view import View, Who
-from exporter.snapshot.activity import BackendGroup, count_by
+from exporter.metrics.view import View, Who, who_of
+from exporter.snapshot.activity import count_by
 
 OTHER_WHO: Who = (OTHER, OTHER, OTHER)
 
 
-def _who(group: BackendGroup) -> Who:
-    return group.datname, group.usename, group.application_name
-
-
 def add_who(builder: Builder, view: View) -> None:
     """Add the holders; their sum is `pgheadroom_connections_used`."""
-    named = view.caps.who.named(count_by(view.clients, _who), view.now)
-    counts = count_by(view.clients, lambda g: (_who(g) if _who(g) in named else OTHER_WHO, g.state))
+    named = view.caps.who.named(count_by(view.clients, who_of), view.now)
+    counts = count_by(
+        view.clients, lambda g: (who_of(g) if who_of(g) in named else OTHER_WHO, g.state)
+    )
     for ((datname, usename, application_name), state), backends in counts.items():
         builder.gauge(
             "pgheadroom_connections",

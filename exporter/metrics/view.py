@@ -14,6 +14,11 @@ Who = tuple[str, str, str]
 """datname, usename, application_name."""
 
 
+def who_of(group: BackendGroup) -> Who:
+    """Whose backends these are."""
+    return group.datname, group.usename, group.application_name
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """One server's bounds on label values that clients choose."""

@@ -98,14 +98,27 @@ def describe(dsn: str) -> str:
         params = _parse(dsn)
     except ValueError:
         return "(invalid DSN)"
+    address = ",".join(_addresses(params))
+    role = params.get("user") or os.environ.get("PGUSER")
+    dbname = params.get("dbname") or os.environ.get("PGDATABASE") or "postgres"
+    return f"{f'{role}@' if role else ''}{address}/{dbname}"
+
+
+def addresses(dsn: str) -> tuple[str, ...]:
+    """HOST:PORT of each address in a DSN that `check_dsn` accepts.
+
+    >>> addresses("postgresql://app:secret@db.example.com,[::1]:6543/shop")
+    ('db.example.com:5432', '[::1]:6543')
+    """
+    return _addresses(_parse(dsn))
+
+
+def _addresses(params: Mapping[str, str]) -> tuple[str, ...]:
     hosts = _list(params, "host") or _list(params, "hostaddr") or ["localhost"]
     ports = _list(params, "port") or [os.environ.get("PGPORT", "5432")]
     ports = ports * len(hosts) if len(ports) == 1 else ports
     pairs = zip(hosts, ports, strict=False)
-    address = ",".join(f"{f'[{h}]' if ':' in h else h}:{p or 5432}" for h, p in pairs)
-    role = params.get("user") or os.environ.get("PGUSER")
-    dbname = params.get("dbname") or os.environ.get("PGDATABASE") or "postgres"
-    return f"{f'{role}@' if role else ''}{address}/{dbname}"
+    return tuple(f"{f'[{h}]' if ':' in h else h}:{p or 5432}" for h, p in pairs)
 
 
 def tls_warning(dsn: str) -> str | None:

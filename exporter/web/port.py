@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.alerting.alerter import Book
@@ -33,3 +33,7 @@ class Port:
     """The alerts about pgheadroom itself."""
     deliveries: Callable[[], Sequence[DeliveryRow]]
     version: str
+    compatibility: Callable[[], bool] = lambda: True
+    """Whether the series of postgres_exporter are there."""
+    addresses: Callable[[], Mapping[str, str]] = dict
+    """The name of the server at each HOST:PORT."""

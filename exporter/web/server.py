@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from exporter.web.api import alerts, healthz, holders, readyz
+from exporter.web.compatibility import Compatibility
 from exporter.web.page import page
 from exporter.web.port import Port
 from exporter.web.scrape import Scrape
@@ -25,10 +26,12 @@ class ListenError(Exception):
 
 def application(port: Port) -> Starlette:
     """Every address that pgheadroom answers."""
+    compatibility = Compatibility(port)
     app = Starlette(
         routes=[
             Route("/", page),
-            Route("/metrics", Scrape(port).metrics),
+            Route("/metrics", Scrape(port, compatibility).metrics),
+            Route("/probe", compatibility.probe),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/api/v1/alerts", alerts),
