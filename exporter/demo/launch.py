@@ -176,12 +176,20 @@ def _print_addresses(console: Console, replay: Replay, postgres: EmbeddedPostgre
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that it too stops the children."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """Treat SIGTERM like Ctrl-C, so that it too stops the children.
+
+    A shell starts what it puts into the background with SIGINT ignored; the demo still has to end.
+    """
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: lambda *_: signal.raise_signal(signal.SIGINT),
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminal() -> Console:

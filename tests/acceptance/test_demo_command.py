@@ -26,11 +26,15 @@ def _has_postgres() -> None:
         pytest.skip(str(error))
 
 
+#: As a shell does it for `demo &`: with SIGINT ignored. Signals must end it all the same.
+IN_THE_BACKGROUND = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+
+
 @contextlib.contextmanager
 def demo(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """The installed command, its output in a file."""
     output = folder / "demo.txt"
-    command = [sys.executable, "-m", "exporter", "demo", *options]
+    command = [*IN_THE_BACKGROUND, sys.executable, "-m", "exporter", "demo", *options]
     environment = os.environ | {"TMPDIR": str(folder), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     with output.open("w") as out:
         process = subprocess.Popen(
