@@ -90,6 +90,8 @@ def test_a_recipe_is_all_that_is_needed(recipe, checkout):
     if python:
         run(checkout, f".venv/bin/ruff check {python}")
         run(checkout, f".venv/bin/ruff format --check {python}")
+        run(checkout, f".venv/bin/mypy --cache-dir=/dev/null {python}")
+        run(checkout, ".venv/bin/lint-imports --no-cache")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

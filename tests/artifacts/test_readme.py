@@ -102,6 +102,12 @@ def test_the_timeline_has_the_words_of_the_demo():
     assert (len(events), missing) == (5, [])
 
 
+def test_the_options_exist():
+    named = set(re.findall(r"`(--[a-z-]+)", TEXT))
+    code = (ROOT / "exporter" / "cli.py").read_text(encoding="utf-8")
+    assert {option for option in named if f'"{option}"' not in code} == set()
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"[`$] ?make ([a-z]+)", TEXT))))
 def test_the_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
