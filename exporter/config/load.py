@@ -18,6 +18,8 @@ from exporter.config.errors import ConfigError, Problem, problems_of
 from exporter.config.include import Merger, included_files
 from exporter.config.model import Config
 
+#: Lists whose entries are told apart by their names.
+NAMED = ("servers", "poolers", "receivers")
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 
 
@@ -149,7 +151,8 @@ def _validated(
     problems: Sequence[Problem] = (),
     located: Callable[[Iterator[Problem]], Iterator[Problem]] = iter,
 ) -> Config:
-    found = [*problems, *located(_twins(raw, "servers")), *located(_twins(raw, "receivers"))]
+    twins = (twin for section in NAMED for twin in _twins(raw, section))
+    found = [*problems, *located(twins)]
     try:
         config = Config.model_validate(raw, context=context)
     except ValidationError as error:
@@ -179,7 +182,7 @@ def _twins(raw: dict[str, Any], section: str) -> Iterator[Problem]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What the four variables say; the names are the vendors' and the platforms' usual ones."""
+    """What the variables say; the names are the vendors' and the platforms' usual ones."""
     dsn = environ.get("DATABASE_URL", "")
     if not dsn:
         raise ConfigError(
@@ -193,7 +196,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if webhook := environ.get("SLACK_WEBHOOK_URL"):
         receivers.append({"name": "slack", "type": "slack", "webhook_url": webhook})
     server = {"name": _server_name(dsn), "dsn": dsn}
-    return {"servers": [server], "receivers": receivers}
+    raw: dict[str, Any] = {"servers": [server], "receivers": receivers}
+    if console := environ.get("PGBOUNCER_URL"):
+        raw["poolers"] = [{"name": "pgbouncer", "server": server["name"], "dsn": console}]
+    return raw
 
 
 def _server_name(dsn: str) -> str:

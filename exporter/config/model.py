@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
 from exporter.config.base import Model, Name
+from exporter.config.pooler import Pooler, PoolerThresholds
 from exporter.config.server import Forecast, Polling, Server, Thresholds
 
 DEFAULT_LISTEN = "127.0.0.1:9970"
@@ -55,10 +56,14 @@ class Config(Model):
     """Whether these files are read anew when they change; SIGHUP always does that."""
     servers: tuple[Server, ...]
     """The Postgres servers that are watched; at least one."""
+    poolers: tuple[Pooler, ...] = ()
+    """The PgBouncers that are watched (docs/pgbouncer.md)."""
     polling: Polling = Polling()
-    """For every server; a server may have its own."""
+    """For every server and pooler; each may have its own."""
     thresholds: Thresholds = Thresholds()
     """For every server; a server may have its own."""
+    pooler_thresholds: PoolerThresholds = PoolerThresholds()
+    """For every pooler; a pooler may have its own."""
     forecast: Forecast = Forecast()
     """When the slots will run out."""
     rules: Rules = Rules()
@@ -92,6 +97,25 @@ class Config(Model):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _poolers_stand_somewhere(self) -> Config:
+        known = {server.name for server in self.servers}
+        problems = []
+        for index, pooler in enumerate(self.poolers):
+            if pooler.server is not None and pooler.server not in known:
+                problems.append(
+                    f"poolers[{index}].server: no server is named {pooler.server!r};"
+                    f" there are: {', '.join(sorted(known))}"
+                )
+            if pooler.server is None and pooler.name in known:
+                problems.append(
+                    f"poolers[{index}].name: {pooler.name!r} is the name of a server; choose"
+                    f" another, or say server: {pooler.name} if it stands in front of it"
+                )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
     @property
     def effective_routes(self) -> tuple[Route, ...]:
         """The configured routes, or the default ones."""
@@ -105,14 +129,22 @@ class Config(Model):
             for each in self.receivers
         )
 
-    def polling_of(self, server: Server) -> Polling:
-        """`server`'s polling: its own keys over the file's."""
-        return _overlaid(self.polling, server.polling)
+    def polling_of(self, endpoint: Server | Pooler) -> Polling:
+        """A server's or pooler's polling: its own keys over the file's."""
+        return _overlaid(self.polling, endpoint.polling)
 
     def thresholds_of(self, server: Server) -> dict[str, float]:
         """`server`'s thresholds by name; those set to null are left out."""
-        values = _overlaid(self.thresholds, server.thresholds).model_dump()
-        return {name: float(value) for name, value in values.items() if value is not None}
+        return _set(_overlaid(self.thresholds, server.thresholds))
+
+    def pooler_thresholds_of(self, pooler: Pooler) -> dict[str, float]:
+        """`pooler`'s thresholds by name; those set to null are left out."""
+        return _set(_overlaid(self.pooler_thresholds, pooler.thresholds))
+
+
+def _set(thresholds: Model) -> dict[str, float]:
+    values = thresholds.model_dump().items()
+    return {name: float(value) for name, value in values if value is not None}
 
 
 def _overlaid(base: Part, own: Part | None) -> Part:

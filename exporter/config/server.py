@@ -140,6 +140,8 @@ class Thresholds(Model):
     """Share of a role's CONNECTION LIMIT."""
     database_connections: Ratio | None = 0.90
     """Share of a database's CONNECTION LIMIT."""
+    pool_capacity: Annotated[float, Field(gt=0)] | None = 1.0
+    """Connections that the poolers may open, over the usable slots."""
     stale_connections: Annotated[float, Field(ge=0)] | None = 20
     """More connections than this idle for longer than `stale_after`."""
 
