@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -174,13 +174,7 @@ def _figures(found: Measured) -> list[Figure]:
             "ms",
             f"mean {fmean(polls.own):.1f} ms with probes and slow reads",
         ),
-        Figure.below(
-            "`/metrics` p99",
-            found.scrapes.p99,
-            TARGET_P99_MS,
-            "ms",
-            f"p50 {found.scrapes.p50:.2f} ms; `/healthz` p99 {found.scrapes.floor:.1f} ms",
-        ),
+        _p99(found.scrapes),
         Figure.below(
             "`/metrics` right after a poll, median",
             median(polls.scrape_wall),
@@ -211,6 +205,15 @@ def _figures(found: Measured) -> list[Figure]:
             f" right after a poll {median(worst.scrape_wall):.1f} ms",
         ),
     ]
+
+
+def _p99(scrapes: Latency) -> Figure:
+    """Without a verdict where the machine alone takes as long as is allowed."""
+    note = f"p50 {scrapes.p50:.2f} ms; `/healthz` p99 {scrapes.floor:.1f} ms"
+    figure = Figure.below("`/metrics` p99", scrapes.p99, TARGET_P99_MS, "ms", note)
+    if figure.ok or scrapes.floor < TARGET_P99_MS:
+        return figure
+    return replace(figure, measured=f"{figure.measured}: the machine is too busy to tell", ok=None)
 
 
 def _comparison(polls: Polls, peer: Peer | None) -> list[Figure]:
@@ -247,7 +250,7 @@ def _circumstances(
         f"postgres_exporter {peer}",
         f"{cpu_model()}, Linux {platform.release()}, load average {os.getloadavg()[2]:.1f}",
         f"{options.backends} client backends, `max_connections={options.backends * 11 // 10}`",
-        f"revision {revision or 'unknown'}, `python bench/run.py{flags} --write`",
+        f"revision {revision or 'unknown'}, `python bench/run.py{flags}`",
     )
 
 
