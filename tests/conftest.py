@@ -11,7 +11,7 @@ import pytest
 
 from exporter.demo.binaries import PostgresError, binaries
 from exporter.demo.postgres import EmbeddedPostgres, Setting
-from tests.support.postgres import MAJORS
+from tests.support.binaries import MAJORS, installed, programs
 
 StartPostgres = Callable[..., EmbeddedPostgres]
 
@@ -19,8 +19,8 @@ StartPostgres = Callable[..., EmbeddedPostgres]
 def pytest_report_header() -> str:
     versions = []
     for major in MAJORS:
-        with contextlib.suppress(PostgresError):
-            command = [str(binaries(major) / "postgres"), "--version"]
+        with contextlib.suppress(PostgresError, OSError):
+            command = [str((installed(major) or binaries(major)) / "postgres"), "--version"]
             versions.append(subprocess.check_output(command, text=True).split()[-1])
     return f"postgres: {', '.join(versions) or 'none'}"
 
@@ -34,9 +34,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _start(major: int, hba: Sequence[str] | None = None, **settings: Setting) -> EmbeddedPostgres:
-    """A started server; without the wheel the test is skipped, but never where CI is set."""
+    """A started server; without its programs the test is skipped, but never where CI is set."""
     try:
-        server = EmbeddedPostgres(major, settings, hba)
+        server = EmbeddedPostgres(major, settings, hba, programs(major))
     except PostgresError as error:
         if os.environ.get("CI"):
             raise
@@ -45,24 +45,31 @@ def _start(major: int, hba: Sequence[str] | None = None, **settings: Setting) ->
 
 
 @pytest.fixture(scope="session")
-def postgres16() -> Iterator[EmbeddedPostgres]:
-    server = _start(16, max_connections=100)
-    yield server
-    server.remove()
+def shared_postgres() -> Iterator[Callable[[int], EmbeddedPostgres]]:
+    """Gives the one server of a major version that tests share; it is started when first asked."""
+    servers: dict[int, EmbeddedPostgres] = {}
+
+    def shared(major: int) -> EmbeddedPostgres:
+        if major not in servers:
+            servers[major] = _start(major, max_connections=100)
+        return servers[major]
+
+    yield shared
+    for server in servers.values():
+        server.remove()
 
 
 @pytest.fixture(scope="session")
-def postgres18() -> Iterator[EmbeddedPostgres]:
-    server = _start(18, max_connections=100)
-    yield server
-    server.remove()
+def postgres16(shared_postgres: Callable[[int], EmbeddedPostgres]) -> EmbeddedPostgres:
+    return shared_postgres(16)
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> EmbeddedPostgres:
+def postgres(
+    request: pytest.FixtureRequest, shared_postgres: Callable[[int], EmbeddedPostgres]
+) -> EmbeddedPostgres:
     """A shared server of each major version; leave it as you found it."""
-    server: EmbeddedPostgres = request.getfixturevalue(f"postgres{request.param}")
-    return server
+    return shared_postgres(request.param)
 
 
 @pytest.fixture

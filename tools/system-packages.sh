@@ -1,12 +1,17 @@
 #!/bin/sh
-# What the tests need and only apt can give: promtool, to hold the rule files against Prometheus itself.
+# What the tests need and only apt can give, as COMMAND=PACKAGE: promtool, to hold the rule files against
+# Prometheus itself; npm, whose packages carry Postgres 13 to 18; openssl, to make certificates.
 # As root it is installed; otherwise the command is named, and CI fails where a person's run skips.
 set -eu
-command -v promtool >/dev/null 2>&1 && exit 0
-install="apt-get install -y --no-install-recommends prometheus"
+missing=""
+for part in promtool=prometheus npm=npm openssl=openssl; do
+    command -v "${part%=*}" >/dev/null 2>&1 || missing="$missing ${part#*=}"
+done
+[ -n "$missing" ] || exit 0
+install="apt-get install -y --no-install-recommends$missing"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "make: installing promtool ($install)"
-    # The service is not wanted, and there may be no init to start it: a policy says so to dpkg.
+    echo "make: installing what the tests need ($install)"
+    # The services are not wanted, and there may be no init to start them: a policy says so to dpkg.
     policy=/usr/sbin/policy-rc.d
     made=""
     if [ ! -e "$policy" ]; then
@@ -18,5 +23,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     rm -f "$log"
     [ -z "$made" ] || rm -f "$policy"
 else
-    echo "make: promtool is missing, its tests will be skipped; install it: sudo $install" >&2
+    echo "make: parts are missing, their tests will be skipped; install them: sudo $install" >&2
 fi

@@ -46,6 +46,7 @@ _STOP_SIGNALS = {
 }
 #: Nothing in a throw-away server outlives a crash of the machine, so nothing waits for a disk.
 _SETTINGS: Mapping[str, Setting] = {
+    "listen_addresses": "127.0.0.1",
     "fsync": False,
     "full_page_writes": False,
     "shared_buffers": "32MB",
@@ -62,9 +63,11 @@ class EmbeddedPostgres:
     """One server in a fresh temporary directory; a context manager that starts and stops it.
 
     Args:
-        major: 16 or 18, what the wheel holds.
+        major: 16 or 18, what the wheel holds; any with `bin_dir`.
         settings: lines for postgresql.conf on top of quick, unsafe defaults.
         hba: pg_hba.conf lines for TCP instead of `trust`; the unix socket always trusts.
+        bin_dir: the directory of another Postgres' programs, of version `major`; its server's user
+            must be able to run them.
     """
 
     def __init__(
@@ -72,11 +75,12 @@ class EmbeddedPostgres:
         major: int = 16,
         settings: Mapping[str, Setting] | None = None,
         hba: Sequence[str] | None = None,
+        bin_dir: Path | None = None,
     ) -> None:
         self.major = major
         self._settings = dict(_SETTINGS) | dict(settings or {})
         self._hba = tuple(_HBA if hba is None else hba)
-        self._bin = binaries(major)
+        self._bin = binaries(major) if bin_dir is None else bin_dir
         self._home: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -211,17 +215,19 @@ class EmbeddedPostgres:
         return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def _create(self) -> None:
-        template = _template(self.major)
         self._home = user_directory()
         atexit.register(self.remove)
-        run_as_user(["cp", "-Rp", template, self.data_dir], cwd=self._home)
+        self._fill()
         hba = ("local all all trust", "local replication all trust", *self._hba)
         (self.data_dir / "pg_hba.conf").write_text("\n".join(hba) + "\n", "utf-8")
+
+    def _fill(self) -> None:
+        """Make the data directory."""
+        run_as_user(["cp", "-Rp", _template(self._bin), self.data_dir], cwd=self.socket_dir)
 
     def _choose_port(self) -> None:
         self._port = free_port()
         address: dict[str, Setting] = {
-            "listen_addresses": "127.0.0.1",
             "port": self._port,
             "unix_socket_directories": str(self.socket_dir),
         }
@@ -272,13 +278,13 @@ def free_port() -> int:
 
 
 @functools.cache
-def _template(major: int) -> Path:
+def _template(bin_dir: Path) -> Path:
     """A data directory that has never run: initdb takes a second, a copy of its work does not."""
     home = user_directory()
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     options = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync")
     target = ("-D", home / "data", "--wal-segsize=1")
-    run_as_user([binaries(major) / "initdb", *target, *options], cwd=home)
+    run_as_user([bin_dir / "initdb", *target, *options], cwd=home)
     return home / "data"
 
 

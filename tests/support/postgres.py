@@ -24,7 +24,6 @@ from exporter.snapshot.server import Failure, Snapshot
 from exporter.sources.errors import SourceError
 from exporter.sources.postgres import PostgresSource
 
-MAJORS = (16, 18)
 PROTOCOL_3 = 196608
 
 T = TypeVar("T")
