@@ -22,6 +22,9 @@ MAX_GAP_READINGS = 3
 MAX_GAP_RATIO = 0.25
 #: With nothing older to compare with, the oldest part of the window stands in for it.
 START_RATIO = 0.25
+#: Windows before now at which the past ends. With one, a steady ramp would have to gain the whole
+#: breakout within a window; with three, churn pages twice as often (docs/forecast.md).
+PAST_WINDOWS = 2
 #: Seconds: what growth is measured over unless the page window says otherwise.
 GROWTH_WINDOW = 20.0
 #: A stepped window is compared with a past of this many steps: ten minutes of a day.
@@ -91,7 +94,7 @@ def retentions(config: Forecast) -> tuple[Retention, ...]:
     windows = [each for each in (config.page, config.warning, config.leak) if each is not None]
     stepped = [each for each in windows if each.step]
     longest = max((each.window for each in windows if not each.step), default=GROWTH_WINDOW)
-    reach = max((each.window + each.lookback for each in windows), default=longest)
+    reach = max((PAST_WINDOWS * each.window + each.lookback for each in windows), default=longest)
     step = min((each.step for each in stepped), default=longest)
     past_step = max((_past_step(each) for each in stepped), default=step)
     return (
@@ -182,18 +185,20 @@ class _Watch:
     def _reference(
         self, history: History, readings: list[Sample], now: float, floor_since: float | None
     ) -> int:
-        """The highest reading before the window, or at its start where nothing is known before."""
+        """The peak of the past, or of the oldest readings there are where there is no past yet."""
         window = self._window
-        end = now - window.window
-        start = end - window.lookback
+        start = now - PAST_WINDOWS * window.window - window.lookback
         if floor_since is not None:
             start = max(start, floor_since)
-        if window.step:
-            before = history.lows(start, end, _past_step(window))
-        else:
-            before = history.between(start, end)
+        before = self._past(history, start, now - PAST_WINDOWS * window.window)
+        before = before or self._past(history, start, now - window.window)
         if not before:
             known = [reading for reading in readings if reading.at >= start] or readings[-1:]
             limit = known[0].at + window.window * START_RATIO
             before = [reading for reading in known if reading.at <= limit]
         return max(sample.used for sample in before)
+
+    def _past(self, history: History, start: float, end: float) -> list[Sample]:
+        if self._window.step:
+            return history.lows(start, end, _past_step(self._window))
+        return history.between(start, end)

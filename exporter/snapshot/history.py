@@ -33,7 +33,7 @@ class Retention(NamedTuple):
 DEFAULT_RETENTIONS = (
     Retention(180.0, 0.0),
     Retention(4500.0, 60.0),
-    Retention(90600.0, 600.0),
+    Retention(94200.0, 600.0),
 )
 
 
