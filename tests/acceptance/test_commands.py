@@ -284,7 +284,10 @@ def test_run_serves_only_what_is_documented_and_stops_at_once(tmp_path, postgres
         assert get(listen, "/healthz") == "ok\n"
         assert "nobody will be told" in get(listen, "/")
         page = (ROOT / "docs" / "metrics.md").read_text()
-        for family in text_string_to_metric_families(get(listen, "/metrics")):
+        families = list(text_string_to_metric_families(get(listen, "/metrics")))
+        own = [each for each in families if each.name.startswith("pgheadroom_")]
+        assert len(own) > 20
+        for family in own:
             suffix = "_total" if family.type == "counter" else ""
             assert f"| `{family.name}{suffix}` | {family.type} |" in page
         assert watchers(postgres16)
