@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint types contracts simulate bench dist clean
+.PHONY: help setup demo test lint types contracts simulate bench reference dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ simulate: setup  ## the false pages and leads of docs/forecast.md
 bench: setup  ## the figures of docs/performance.md
 	@sh tools/system-packages.sh
 	@$(BIN)/python bench/run.py $(BENCH)
+
+reference: setup  ## docs/configuration.md and docs/metrics.md, made from the code
+	@$(BIN)/python tools/reference.py --write
 
 dist: setup  ## the wheel
 	@.venv/bin/uv build --wheel --out-dir dist
