@@ -5,38 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
+import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from exporter import __version__
-from exporter.alerting.alerter import Alerter, Book
+from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
-from exporter.alerting.message import Sender
 from exporter.alerting.notification import Notification
-from exporter.alerting.routing import Routing
-from exporter.config.alerting import Rules
-from exporter.config.load import load
+from exporter.config import events
 from exporter.config.model import Config, listen_address
-from exporter.config.server import Server
+from exporter.fleet import Fleet, make_alerter
 from exporter.metrics.families import Families
-from exporter.metrics.telemetry import Receiving, own_families
+from exporter.metrics.telemetry import Receiving, Reload, own_families
 from exporter.notify.clock import Clocks
 from exporter.notify.dispatcher import Dispatcher
 from exporter.notify.outbox import Outbox
 from exporter.notify.receivers import make_receivers
 from exporter.notify.store import StateStore
 from exporter.notify.telemetry import Outcome
-from exporter.poll import KEPT, Desk, SelfWatch, Watch
+from exporter.poll import KEPT, Desk, SelfWatch
+from exporter.reload import Origin, Reloader, rules_of
 from exporter.rules.evaluate import RuleSet
-from exporter.rules.load import load_rules
 from exporter.schedule import Schedule
 from exporter.snapshot.server import ServerState
-from exporter.sources.credentials import addresses, check_dsn, tls_warning
-from exporter.sources.postgres import PostgresSource
+from exporter.sources.credentials import addresses
 from exporter.web.port import DeliveryRow, Port
 from exporter.web.server import Web, bind
 
@@ -63,27 +58,6 @@ class SteadyClock:
         return time.monotonic() + self._offset
 
 
-class Checks:
-    """What the configuration cannot check by itself."""
-
-    def check_dsn(self, dsn: str) -> None:
-        """See `exporter.config.load.Checks`."""
-        check_dsn(dsn)
-
-    def rule_problems(self, rules: Rules) -> Sequence[str]:
-        """See `exporter.config.load.Checks`."""
-        return load_rules(rules)[1]
-
-
-def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration, checked as far as no server is needed for it.
-
-    Raises:
-        ConfigError: with every problem.
-    """
-    return load(path, environ, Checks())
-
-
 class Keeper:
     """The journal of the watches: the outbox, and a line in the log for each thing told."""
 
@@ -108,27 +82,31 @@ class Keeper:
 class App:
     """Everything that `pgheadroom run` is."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, origin: Origin | None = None) -> None:
         """Open the state and bind the address, so that what cannot work fails before anything runs.
 
+        `origin` is where a reload reads; without one nothing but the environment is read again.
+
         Raises:
+            ConfigError: the rule files have changed since `config` was read.
             ListenError: the address cannot be listened on.
             StateDirBusyError: another process uses the state directory.
         """
         self._config = config
         self._clock = SteadyClock()
+        rules = rules_of(config)
         sock = bind(*listen_address(config.listen))
         store = StateStore(config.state_dir, clock=self._clock)
         receivers = make_receivers(config.receivers)
         self._outbox = Outbox(store, Dispatcher(receivers, store, clocks=Clocks(wall=self._clock)))
         self._board, self._schedule = Board(), Schedule()
-        rules = RuleSet(load_rules(config.rules)[0])
         self._keeper = keeper = Keeper(self._outbox)
         self._desk = Desk(rules.of_scope("server"), self._board, keeper, self._clock)
-        self._sources = {server.name: self._source(server) for server in config.servers}
-        self._watches = [self._watch(server) for server in config.servers]
-        own = Desk(rules.of_scope("self"), self._board, keeper, self._clock)
-        self._self = SelfWatch(self._own_families, self._alerter({}), own)
+        self._own_desk = Desk(rules.of_scope("self"), self._board, keeper, self._clock)
+        self._fleet = Fleet(self._desk, self._schedule)
+        self._self = SelfWatch(self._own_families, make_alerter(config, {}), self._own_desk)
+        origin = origin or Origin(None, os.environ)
+        self._reloader = Reloader(origin, config, self._put_in_force, self._clock)
         self._web = Web(self._port(), sock)
         self._stopping = asyncio.Event()
 
@@ -138,33 +116,50 @@ class App:
         return self._web.address
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT; SIGHUP has the configuration read again."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        self._start()
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+        await self._start()
         await self._close_orphans()
+        reloading = loop.create_task(self._reloader.run())
         try:
             await self._stopping.wait()
         finally:
+            reloading.cancel()
             await self._stop()
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         self._outbox.start()
-        for watch, server in zip(self._watches, self._config.servers, strict=True):
-            self._schedule.every(f"poll/{watch.name}", watch.turn, watch.interval)
-            if server.probe.enabled:
-                name = f"probe/{watch.name}"
-                self._schedule.every(name, watch.probe_turn, watch.probe_interval)
+        await self._fleet.follow(self._config)
         self._schedule.every("self", self._self.turn, lambda: SELF_SECONDS)
         self._schedule.start()
         self._web.start()
-        keys = {"version": __version__, "address": self.address, "servers": len(self._watches)}
+        keys = {"version": __version__, "address": self.address, "servers": len(self._fleet.names)}
         log.info("started", extra=keys)
+
+    async def _put_in_force(self, config: Config, rules: RuleSet) -> None:
+        """Go on with another configuration, losing no session and no alert that still applies."""
+        before, self._config = self._config, config
+        if config.log != before.log:
+            events.set_up(config.log)
+        self._desk.rules, self._own_desk.rules = rules.of_scope("server"), rules.of_scope("self")
+        self._self.alerter = make_alerter(config, {})
+        # Receivers that go stay until they have been told that their incidents are over for them.
+        staying = {each.name for each in config.receivers}
+        leaving = [each for each in before.receivers if each.name not in staying]
+        dispatcher = self._outbox.dispatcher
+        dispatcher.reload(make_receivers([*config.receivers, *leaving]))
+        await self._fleet.follow(config)
+        await self._close_orphans()
+        await self._fleet.review()
+        await self._self.turn()
+        dispatcher.reload(make_receivers(config.receivers))
 
     async def _close_orphans(self) -> None:
         """Resolve what is open of servers that the configuration no longer names."""
-        store, known = self._outbox.store, set(self._sources)
+        store, known = self._outbox.store, set(self._fleet.names)
         for key in store.keys("incidents/"):
             name = key.removeprefix("incidents/")
             if name in known:
@@ -173,7 +168,7 @@ class App:
                 book = Book.from_json(None, store.load(key))
             except ValueError:
                 book = Book()
-            decision = self._alerter({}).decide(
+            decision = make_alerter(self._config, {}).decide(
                 book, (), ServerState(name), None, self._clock(), observed=True
             )
             await self._keeper.commit({}, decision.notifications)
@@ -184,37 +179,12 @@ class App:
         """In the order of the data: no more turns, then what they decided, then what is kept."""
         log.info("stopping")
         await self._schedule.stop(STOP_TURNS)
-        for watch in self._watches:
-            watch.save()
-        closing = [source.close() for source in self._sources.values()]
+        self._fleet.save()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), STOP_SESSIONS)
+            await asyncio.wait_for(self._fleet.close(), STOP_SESSIONS)
         kept = await asyncio.to_thread(self._outbox.stop, STOP_DELIVERIES)
         await self._web.stop(STOP_WEB)
         log.info("stopped", extra={"kept": kept})
-
-    def _source(self, server: Server) -> PostgresSource:
-        warning = tls_warning(server.dsn.get_secret_value())
-        if warning:
-            log.warning("weak TLS", extra={"server": server.name, "detail": warning})
-        return PostgresSource(server, self._config.polling_of(server))
-
-    def _watch(self, server: Server) -> Watch:
-        return Watch(
-            server.name,
-            self._sources[server.name],
-            self._config.polling_of(server),
-            self._config.thresholds_of(server),
-            self._config.forecast,
-            self._alerter(server.labels),
-            self._desk,
-        )
-
-    def _alerter(self, labels: Mapping[str, str]) -> Alerter:
-        config = self._config
-        source = f"pgheadroom {__version__} on {platform.node()}"
-        sender = Sender(config.install_id, source, config.external_url, dict(labels))
-        return Alerter(Routing(config.effective_routes, dict(labels)), sender)
 
     def _port(self) -> Port:
         return Port(
@@ -258,7 +228,9 @@ class App:
             )
             for each in self._outbox.dispatcher.telemetry()
         ]
-        return own_families(receivers, writable=self._outbox.store.health().writable)
+        reload = Reload(self._reloader.successful, self._reloader.succeeded_at)
+        writable = self._outbox.store.health().writable
+        return own_families(receivers, reload, writable=writable)
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [

@@ -14,13 +14,14 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from exporter import __version__
-from exporter.app import App, read_config
+from exporter.app import App
 from exporter.check import Checked, check, worst
 from exporter.config import events
 from exporter.config.errors import ConfigError
 from exporter.config.model import Config, listen_address
 from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
+from exporter.reload import Origin
 from exporter.sources.grants import grants_sql
 from exporter.web.server import ListenError
 
@@ -41,13 +42,17 @@ def _fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     sys.exit(code)
 
 
-def _read(path: Path | None, **changes: object) -> Config:
-    """The configuration with the command line's values over it, or exit status 2."""
+def _origin(path: Path | None, **changes: object) -> Origin:
+    """Where the configuration is, and the command line's values that go over it."""
+    return Origin(path, os.environ, {k: v for k, v in changes.items() if v is not None})
+
+
+def _read(origin: Origin) -> Config:
+    """The configuration, or exit status 2."""
     try:
-        config = read_config(path, os.environ)
+        return origin.read()
     except ConfigError as error:
         _fail(str(error))
-    return config.model_copy(update={k: v for k, v in changes.items() if v is not None})
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -75,11 +80,12 @@ def main() -> None:
 )
 def run(path: Path | None, listen: str | None, state_dir: Path | None) -> None:
     """Watch, export and page until SIGTERM."""
-    config = _read(path, listen=listen, state_dir=state_dir)
+    origin = _origin(path, listen=listen, state_dir=state_dir)
+    config = _read(origin)
     events.set_up(config.log)
     try:
-        asyncio.run(_run(config))
-    except (ListenError, StateDirBusyError) as error:
+        asyncio.run(_run(config, origin))
+    except (ConfigError, ListenError, StateDirBusyError) as error:
         _fail(str(error))
     # A name look-up that hangs sits in a thread that nobody can end; it must not keep us.
     logging.shutdown()
@@ -87,8 +93,8 @@ def run(path: Path | None, listen: str | None, state_dir: Path | None) -> None:
     os._exit(0)
 
 
-async def _run(config: Config) -> None:
-    await App(config).run()
+async def _run(config: Config, origin: Origin) -> None:
+    await App(config, origin).run()
 
 
 @main.command("check")
@@ -96,7 +102,7 @@ async def _run(config: Config) -> None:
 @_json_option
 def check_command(path: Path | None, *, as_json: bool) -> None:
     """Poll every server once. Exit status 0 ok, 1 warning, 2 critical, 3 could not be seen."""
-    config = _read(path)
+    config = _read(_origin(path))
     logging.getLogger().addHandler(logging.NullHandler())
     checked = asyncio.run(check(config))
     if as_json:
@@ -134,7 +140,7 @@ def config_group() -> None:
 @_config_option
 def config_check(path: Path | None) -> None:
     """Say everything that is wrong with it. No server is asked."""
-    config = _read(path)
+    config = _read(_origin(path))
     names = ", ".join(server.name for server in config.servers)
     receivers = ", ".join(each.name for each in config.receivers) or "none: nobody will be told"
     click.echo(f"{path or 'environment'}: fine. Servers: {names}. Receivers: {receivers}.")
@@ -166,7 +172,7 @@ def notify() -> None:
 @click.option("--receiver", "names", multiple=True, help="Only this one; may be repeated.")
 def notify_test(path: Path | None, names: tuple[str, ...]) -> None:
     """Send a test notification to each receiver. Exit status 1 if one of them fails."""
-    config = _read(path)
+    config = _read(_origin(path))
     known = [each.name for each in config.receivers]
     for name in names:
         if name not in known:

@@ -43,7 +43,11 @@ class Job:
             log.exception("turn failed", extra={"job": self.name})
         finally:
             self.running = None
-            self.seconds = self._interval()
+
+    def ask(self) -> bool:
+        """Take up the interval as it is now; whether it is another one."""
+        before, self.seconds = self.seconds, self._interval()
+        return self.seconds != before
 
     def overdue(self, now: float) -> bool:
         """Whether, by the loop's clock, a turn should have begun by now and none is under way."""
@@ -62,8 +66,13 @@ class Schedule:
         self._watchdog: asyncio.Task[None] | None = None
         self._seen_at = float("-inf")
 
-    def every(self, name: str, turn: Turn, interval: Callable[[], float]) -> None:
-        """Run `turn` now and then every `interval()` seconds, asked anew after each turn."""
+    def every(
+        self, name: str, turn: Turn, interval: Callable[[], float], delay: float = 0.0
+    ) -> None:
+        """Run `turn` every `interval()` seconds, asked anew after each turn.
+
+        The first time is after `delay` seconds, less as many whole intervals as there are in it.
+        """
         job = Job(name, turn, interval)
         self._jobs[name] = job
         self._scheduler.add_job(
@@ -74,8 +83,23 @@ class Schedule:
             max_instances=1,
             coalesce=True,
             misfire_grace_time=None,
-            next_run_time=datetime.now(UTC),
+            next_run_time=datetime.now(UTC) + timedelta(seconds=delay % job.seconds),
         )
+
+    def has(self, name: str) -> bool:
+        """Whether there is a job of that name."""
+        return name in self._jobs
+
+    def remove(self, name: str) -> None:
+        """Begin no further turn of `name`, if there is one; a turn under way goes on."""
+        if self._jobs.pop(name, None) is not None:
+            self._scheduler.remove_job(name)
+
+    def reconsider(self) -> None:
+        """Ask every job for its interval now: one of an hour need not be over first."""
+        for job in self._jobs.values():
+            if job.ask():
+                self._reschedule(job)
 
     def start(self) -> None:
         """Begin, on the running loop."""
@@ -100,12 +124,14 @@ class Schedule:
         self._scheduler.shutdown(wait=False)
 
     async def _run(self, job: Job) -> None:
-        before = job.seconds
         await job.run()
-        if job.seconds != before and self._scheduler.get_job(job.name) is not None:
-            self._scheduler.reschedule_job(
-                job.name, trigger=IntervalTrigger(seconds=job.seconds, timezone=UTC)
-            )
+        if job.ask() and self._jobs.get(job.name) is job:
+            self._reschedule(job)
+
+    def _reschedule(self, job: Job) -> None:
+        self._scheduler.reschedule_job(
+            job.name, trigger=IntervalTrigger(seconds=job.seconds, timezone=UTC)
+        )
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from exporter.config.model import Config
 from exporter.metrics.alerts import alert_families
 from exporter.metrics.families import Families, merged
 from exporter.metrics.server import server_families
-from exporter.metrics.telemetry import Receiving, own_families
+from exporter.metrics.telemetry import Receiving, Reload, own_families
 from exporter.metrics.view import Caps
 from exporter.snapshot.activity import Activity, BackendGroup
 from exporter.snapshot.server import (
@@ -163,7 +163,7 @@ def every_family() -> tuple[Families, ...]:
     """The families of a server with something of everything, of its alerts, and of ourselves."""
     alert = ({"server": "prod", "alertname": "X", "severity": "critical"}, "firing")
     slack = Receiving("slack", {"delivered": 1}, 1, 0, 2.0, False, {1.0: 1}, 1, 0.5)  # noqa: FBT003  a row
-    own = own_families([slack], writable=True)
+    own = own_families([slack], Reload(successful=True, at=1000.0), writable=True)
     return server_families(_state(), Caps(), 1001.0), alert_families([alert]), own
 
 

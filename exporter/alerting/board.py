@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from exporter.alerting.alerter import Book
@@ -67,6 +67,12 @@ class Board:
         known = self._poolers.get(entry.name)
         turns = known.turns + 1 if known is not None else entry.turns
         self._poolers[entry.name] = replace(entry, turns=turns)
+        self.generation += 1
+
+    def arrange(self, servers: Iterable[str]) -> None:
+        """Keep the entries of `servers` alone, in that order."""
+        known = self._entries
+        self._entries = {name: known[name] for name in servers if name in known}
         self.generation += 1
 
     def get(self, server: str) -> Entry | None:

@@ -23,9 +23,27 @@ class Receiving:
     latency_sum: float
 
 
-def own_families(receivers: Iterable[Receiving], *, writable: bool) -> Families:
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What became of the configuration as it was last read; `at` is Unix seconds."""
+
+    successful: bool
+    at: float
+
+
+def own_families(receivers: Iterable[Receiving], reload: Reload, *, writable: bool) -> Families:
     """What the self rules evaluate and `/metrics` shows of the alerter."""
     builder = Builder()
+    builder.gauge(
+        "pgheadroom_config_last_reload_successful",
+        "Whether the configuration could be used when it was last read; if not, the one before is.",
+        float(reload.successful),
+    )
+    builder.gauge(
+        "pgheadroom_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read, Unix time.",
+        reload.at,
+    )
     for each in receivers:
         _add_receiver(builder, each)
     builder.gauge(

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
-from exporter.poll.server import CLIMBING_RATIO, KEPT, Source, Watch
+from exporter.poll.server import CLIMBING_RATIO, KEPT, Plan, Source, Watch
 
-__all__ = ["CLIMBING_RATIO", "KEPT", "Desk", "Journal", "SelfWatch", "Source", "Watch"]
+__all__ = ["CLIMBING_RATIO", "KEPT", "Desk", "Journal", "Plan", "SelfWatch", "Source", "Watch"]

@@ -26,9 +26,9 @@ class Journal(Protocol):
         """What was kept under `key`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
-    """What all watches of the process share."""
+    """What all watches of the process share. A reload replaces the rules."""
 
     rules: RuleSet
     board: Board

@@ -19,7 +19,8 @@ class SelfWatch:
 
     def __init__(self, families: Callable[[], Families], alerter: Alerter, desk: Desk) -> None:
         self._families = families
-        self._alerter = alerter
+        self.alerter = alerter
+        """Who decides; a reload replaces it."""
         self._desk = desk
         load = desk.journal.load
         try:
@@ -34,7 +35,7 @@ class SelfWatch:
         results = self._desk.rules.evaluate(Index.of(self._families()))
         # An observed server without slots: absence is evidence here, and no numbers are claimed.
         state = ServerState("pgheadroom")
-        decision = self._alerter.decide(self.book, results, state, None, now, observed=True)
+        decision = self.alerter.decide(self.book, results, state, None, now, observed=True)
         self.book = decision.book
         if decision.notifications or decision.ended:
             await self._desk.journal.commit(self.book.to_json(), decision.notifications)

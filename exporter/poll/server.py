@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from exporter.alerting.alerter import Alerter, Decision
@@ -22,7 +22,7 @@ from exporter.snapshot.codec import (
     snapshot_from_json,
     snapshot_to_json,
 )
-from exporter.snapshot.forecast import Forecaster, growth_per_second
+from exporter.snapshot.forecast import Forecaster, growth_per_second, retentions
 from exporter.snapshot.history import History, Sample
 from exporter.snapshot.holders import HolderKey, holdings
 from exporter.snapshot.server import Probe, ServerState, Snapshot
@@ -51,31 +51,45 @@ class Source(Protocol):
         """What a new client sees."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the configuration says of the watch over one server."""
+
+    polling: Polling
+    thresholds: Mapping[str, float]
+    forecast: Forecast
+    alerter: Alerter
+
+
 class Watch(Turns[ServerState]):
     """One server: its source, its memory, and its turns."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  the parts of one server, each made by the app
-        self,
-        name: str,
-        source: Source,
-        polling: Polling,
-        thresholds: Mapping[str, float],
-        forecast: Forecast,
-        alerter: Alerter,
-        desk: Desk,
-    ) -> None:
-        super().__init__(
-            name, name, polling, ServerState(name, thresholds=dict(thresholds)), alerter, desk
-        )
+    def __init__(self, name: str, source: Source, plan: Plan, desk: Desk) -> None:
+        state = ServerState(name, thresholds=dict(plan.thresholds))
+        super().__init__(name, name, plan.polling, state, plan.alerter, desk)
         self._source = source
-        self._forecaster = Forecaster(forecast)
-        self._growth_window = forecast.page.window if forecast.page else GROWTH_WINDOW_SECONDS
+        self._forecast = plan.forecast
+        self._forecaster = Forecaster(plan.forecast)
         self._caps = Caps()
         self._holdings: deque[tuple[float, dict[HolderKey, int]]] = deque()
         self._ended_at: float | None = None
-        self._history = History()
+        self._history = History(retentions=retentions(plan.forecast))
         self._restore()
         desk.board.put(Entry(self._state, book=self._book))
+
+    def follow(self, plan: Plan) -> None:
+        """Go on with another plan; the history, the alerts and the incidents stay."""
+        self._polling, self._alerter = plan.polling, plan.alerter
+        self._state = replace(self._state, thresholds=dict(plan.thresholds))
+        if plan.forecast != self._forecast:
+            self._forecast = plan.forecast
+            self._forecaster = Forecaster(plan.forecast)
+            self._history = History(self._history, retentions=retentions(plan.forecast))
+
+    def use(self, source: Source) -> None:
+        """Read from `source` from now on; what the one before still answers is not looked at."""
+        self._source = source
+        self._sources += 1
 
     def interval(self) -> float:
         """Seconds until the next turn: shorter when it matters, longer when polling is dear."""
@@ -102,17 +116,22 @@ class Watch(Turns[ServerState]):
         return {"server": self.name}
 
     async def _poll(self, now: float) -> None:
-        snapshot = await self._source.poll(now, expected_used_ratio=self._used_ratio())
+        source = self._source
+        snapshot = await source.poll(now, expected_used_ratio=self._used_ratio())
+        if source is not self._source or self._retired:
+            return
         self._seen(snapshot.poll_seconds)
         self._history.add(Sample(snapshot.taken_at, snapshot.used))
         self._remember_holdings(snapshot)
         usable = snapshot.facts.limits.usable
+        page = self._forecast.page
+        growth_window = page.window if page else GROWTH_WINDOW_SECONDS
         self._state = replace(
             self._state,
             snapshot=snapshot,
             failure=None,
             failing_since=None,
-            growth_per_second=growth_per_second(self._history, self._growth_window),
+            growth_per_second=growth_per_second(self._history, growth_window),
             forecasts=self._forecaster.update(self._history, usable, self._ended_at),
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Generic, TypeVar
@@ -20,8 +20,9 @@ from exporter.config.server import Polling
 from exporter.metrics.families import Families
 from exporter.poll.desk import Desk
 from exporter.rules.evaluate import Index
+from exporter.snapshot.failing import Failing, News
 from exporter.snapshot.pooler import PoolerState
-from exporter.snapshot.server import Failure, Probe, Reason, ServerState
+from exporter.snapshot.server import Failure, Probe, ServerState
 from exporter.sources.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -57,22 +58,52 @@ class Turns(ABC, Generic[State]):
         self._state: State = state
         self._alerter = alerter
         self._desk = desk
-        self._failures: Counter[Reason] = Counter()
+        self._failing = Failing()
+        self._retired = False
+        self._sources = 0
+        """How often the source was replaced: what an earlier one answers is of no use."""
         self._poll_seconds: deque[float] = deque(maxlen=DEAR_POLLS)
         self._saved_at = float("-inf")
         self._book = Book()
 
     async def turn(self) -> None:
         """Poll once, and decide. Never raises for what an endpoint does."""
+        if self._retired:
+            return
+        asked = self._sources
         try:
             await self._poll(self._desk.clock())
         except SourceError as error:
-            self._failed(error.failure, self._desk.clock())
+            if asked == self._sources:
+                self._failed(error.failure, self._desk.clock())
+        if asked == self._sources:
+            await self._evaluate(self._desk.clock())
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether anything is known yet: a poll that succeeded or failed, or the last run's."""
+        return self._state.snapshot is not None or self._state.failure is not None
+
+    async def review(self) -> None:
+        """Decide anew about what is known: rules, thresholds or routes have changed."""
         await self._evaluate(self._desk.clock())
+
+    def forget_probes(self) -> None:
+        """Know nothing of new clients any more: nobody tries for us."""
+        self._state = replace(self._state, probes={})
+
+    def retire(self) -> None:
+        """Keep what is known and decide nothing more: the endpoint is no longer watched."""
+        self.save()
+        self._retired = True
+        self._sources += 1
 
     async def probe_turn(self) -> None:
         """Let a new client try; the next turn evaluates what it saw."""
+        asked = self._sources
         probe = await self._probe(self._desk.clock())
+        if asked != self._sources:
+            return
         known = self._state.probes.get(probe.via)
         if probe.reason is not (known.reason if known else None):
             keys = {**self._keys, "via": probe.via, "reason": probe.reason or "none"}
@@ -126,25 +157,29 @@ class Turns(ABC, Generic[State]):
 
     def _seen(self, seconds: float) -> None:
         """Note a good poll and what it took."""
-        if self._state.failure is not None:
+        if self._failing.succeeded(self._desk.clock()):
             log.info("seen again", extra=self._keys)
         self._poll_seconds.append(seconds)
 
     def _failed(self, failure: Failure, now: float) -> None:
-        self._failures[failure.reason] += 1
-        known = self._state.failure
-        if known is None or known.reason is not failure.reason:
-            keys = {**self._keys, "reason": failure.reason.value}
-            log.warning(
-                "poll failed", extra={**keys, "detail": failure.message, "hint": failure.hint}
-            )
-        since = self._state.failing_since
+        news = self._failing.failed(failure, now)
+        if news is not None:
+            self._tell(news)
         self._state = replace(
             self._state,
             failure=failure,
-            failing_since=now if since is None else since,
-            failures=dict(self._failures),
+            failing_since=self._failing.since,
+            failures=self._failing.counts,
         )
+
+    def _tell(self, news: News) -> None:
+        """Log what a failure is worth saying: the only place where a failed poll is logged."""
+        failure = news.failure
+        keys = {**self._keys, "reason": failure.reason.value, "tried": failure.tried}
+        if news.reminder:
+            keys |= {"count": str(news.count), "seconds": f"{news.seconds:.0f}"}
+        message = "polls go on failing" if news.reminder else "poll failed"
+        log.warning(message, extra={**keys, "detail": failure.message, "hint": failure.hint})
 
     def _dear_interval(self) -> float:
         """Seconds between polls below which polling itself would be what costs."""

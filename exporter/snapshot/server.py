@@ -37,6 +37,8 @@ class Failure:
     reason: Reason
     message: str
     hint: str = ""
+    tried: str = ""
+    """What was tried, as role@host:port/database; "" where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

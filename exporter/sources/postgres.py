@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib import resources
 
+from exporter.config.difference import same_login
 from exporter.config.server import Polling, Server
 from exporter.snapshot.server import (
     Failure,
@@ -53,7 +54,23 @@ _DATABASES = _sql("databases.sql")
 _ROLES = _sql("roles.sql")
 _COUNTERS_13 = _sql("counters_13.sql")
 _COUNTERS = _sql("counters.sql")
+_TIMEOUTS = (
+    b"select set_config('statement_timeout', %(statement_timeout)s, false),"
+    b" set_config('lock_timeout', %(lock_timeout)s, false)"
+)
 _VERSION_14 = 140000
+
+
+def _timeouts(polling: Polling) -> dict[str, str]:
+    """The session's own timeouts in milliseconds, below the poll's deadline.
+
+    A locked catalog may hold up a read of names, never a poll.
+    """
+    milliseconds = max(8, round(polling.deadline * 1000))
+    return {
+        "statement_timeout": str(milliseconds * 3 // 4),
+        "lock_timeout": str(milliseconds // 8),
+    }
 
 
 class PostgresSource:
@@ -73,13 +90,13 @@ class PostgresSource:
         self._clock = clock
         self._session = Session(
             server.name,
-            lambda: conninfo(server),
+            lambda: conninfo(self._server),
             self._greet,
             connect_deadline=polling.connect_deadline,
             clock=clock,
         )
-        credentials = server.probe.credentials or server
-        self._probe = ConnectProbe(credentials, "direct", polling.connect_deadline)
+        self._probe = self._new_probe()
+        self._timeouts = polling.deadline
         self._names = Names()
         self._settings: Row | None = None
         self._parameters: dict[str, float] = {}
@@ -105,6 +122,9 @@ class PostgresSource:
         if await self._session.ready(expected_used_ratio):
             self._due = dict.fromkeys(self._due, started)
         until = self._clock() + self._polling.deadline
+        if self._timeouts != self._polling.deadline:
+            await self._session.fetch(_TIMEOUTS, _timeouts(self._polling), until=until)
+            self._timeouts = self._polling.deadline
         found = await self._session.fetch(_ACTIVITY, self._activity_params(), until=until)
         if not rows.privileged(found):
             raise SourceError(self._unprivileged())
@@ -115,6 +135,20 @@ class PostgresSource:
     async def probe(self, now: float) -> Probe:
         """What a new client sees that connects directly, with the probe's credentials if given."""
         return await self._probe.look(now, used_ratio=self._used_ratio)
+
+    async def adopt(self, server: Server, polling: Polling) -> None:
+        """Go on with another configuration of the same server, over the session that there is."""
+        before, self._server = self._server, server
+        deadline, self._polling = self._polling.connect_deadline, polling
+        self._session.connect_deadline = polling.connect_deadline
+        logins = (each.probe.credentials or each for each in (before, server))
+        if deadline != polling.connect_deadline or not same_login(*logins):
+            await self._probe.close()
+            self._probe = self._new_probe()
+
+    def _new_probe(self) -> ConnectProbe:
+        credentials = self._server.probe.credentials or self._server
+        return ConnectProbe(credentials, "direct", self._polling.connect_deadline)
 
     async def close(self) -> None:
         """End the session, and a probe that is under way."""
@@ -127,17 +161,15 @@ class PostgresSource:
         answer = await connection.execute(b"select pg_catalog.pg_backend_pid()")
         if pooled or await answer.fetchone() != (connection.info.backend_pid,):
             raise SourceError(_POOLED)
-        milliseconds = max(8, round(self._polling.deadline * 1000))
         settings = [
-            f"SET statement_timeout = {milliseconds * 3 // 4}",
-            # A locked catalog may hold up a read of names, never a poll.
-            f"SET lock_timeout = {milliseconds // 8}",
+            *(f"SET {name} = {value}" for name, value in _timeouts(self._polling).items()),
             "SET search_path = ''",
             "SET jit = off",
         ]
         if connection.info.server_version >= _VERSION_14:
             settings.append("SET idle_session_timeout = 0")
         await connection.execute("; ".join(settings).encode())
+        self._timeouts = self._polling.deadline
 
     def _activity_params(self) -> dict[str, object]:
         server = self._server

@@ -13,8 +13,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -25,7 +25,10 @@ from exporter.sources.errors import SourceError, classify
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Params = Mapping[str, object]
+Record = Mapping[str, bytes | None]
+"""One row by the names of its columns, values as the server wrote them."""
 Greet = Callable[[Connection], Awaitable[None]]
 
 #: Missed deadlines in a row, and seconds since the first of them, before the session is shut.
@@ -70,13 +73,13 @@ class Session:
         self._name = name
         self._params = params
         self._greet = greet
-        self._connect_deadline = connect_deadline
+        self.connect_deadline = connect_deadline
         self._prepared = prepared
         self._give_up_seconds = give_up_seconds
         self._clock = clock
         self._secrets: tuple[str, ...] = ()
         self._connection: Connection | None = None
-        self._statement: asyncio.Task[list[Row]] | None = None
+        self._statement: asyncio.Task[Any] | None = None
         self._misses = 0
         self._missed_since = 0.0
         self._opening: Connection | None = None
@@ -143,12 +146,22 @@ class Session:
         Raises:
             SourceError: the deadline was missed, the statement failed, or the session has ended.
         """
-        await self._drain(until)
-        connection = self._connection
-        if connection is None or connection.closed:
-            raise SourceError(Failure(Reason.NETWORK, "the session has ended"))
-        self._statement = asyncio.create_task(self._rows(connection, sql, params))
-        return await self._outcome(self._statement, until)
+        return await self._run(lambda connection: self._rows(connection, sql, params), until)
+
+    async def records(
+        self, command: bytes, columns: Collection[str], *, until: float
+    ) -> list[Record]:
+        """The rows of one command by the names of their columns, in the simple protocol.
+
+        Args:
+            command: without parameters; a pooler's console takes none.
+            columns: those of interest; others are left out, and those that there are not are absent.
+            until: as for `fetch`.
+
+        Raises:
+            SourceError: as `fetch`.
+        """
+        return await self._run(lambda connection: _records(connection, command, columns), until)
 
     async def close(self) -> None:
         """End the session, and whatever is under way, at once."""
@@ -163,6 +176,16 @@ class Session:
         if self._connection is not None:
             await self._connection.close()
         self._connection = self._statement = self._login = None
+
+    async def _run(
+        self, read: Callable[[Connection], Coroutine[Any, Any, list[T]]], until: float
+    ) -> list[T]:
+        await self._drain(until)
+        connection = self._connection
+        if connection is None or connection.closed:
+            raise SourceError(Failure(Reason.NETWORK, "the session has ended"))
+        task = self._statement = asyncio.create_task(read(connection))
+        return await self._outcome(task, until)
 
     async def _drain(self, until: float) -> None:
         """Wait for the statement that missed its deadline; its rows are too old to be of use."""
@@ -179,7 +202,7 @@ class Session:
         cursor = await connection.execute(sql, params, prepare=self._prepared)
         return await cursor.fetchall()
 
-    async def _outcome(self, task: asyncio.Task[list[Row]], until: float) -> list[Row]:
+    async def _outcome(self, task: asyncio.Task[list[T]], until: float) -> list[T]:
         started = self._clock()
         done, _ = await asyncio.wait({task}, timeout=max(0.0, until - started))
         if not done:
@@ -209,7 +232,7 @@ class Session:
             self._secrets = secret_parts(params)
             self._login = asyncio.create_task(self._open(params))
         task = self._login
-        done, _ = await asyncio.wait({task}, timeout=self._connect_deadline)
+        done, _ = await asyncio.wait({task}, timeout=self.connect_deadline)
         if not done:
             # Before the login there is only the task to cancel; after it, the socket to shut.
             if self._opening is None:
@@ -226,7 +249,7 @@ class Session:
         return task.result()
 
     async def _open(self, params: dict[str, str]) -> Connection:
-        connection = await connect(params, self._connect_deadline, prepared=self._prepared)
+        connection = await connect(params, self.connect_deadline, prepared=self._prepared)
         self._opening = connection
         try:
             await self._greet(connection)
@@ -246,6 +269,25 @@ class Session:
         bound = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0**self._attempts)
         self._attempts = min(self._attempts + 1, 10)
         self._retry_at = self._clock() + random.uniform(0, bound)  # noqa: S311  jitter
+
+
+async def _records(
+    connection: Connection, command: bytes, columns: Collection[str]
+) -> list[Record]:
+    """Bytes, whatever the encoding: names in a pooler may be in any."""
+    cursor = await connection.execute(command)
+    result = cursor.pgresult
+    if result is None:
+        return []
+    names = ((at, _text(result.fname(at))) for at in range(result.nfields))
+    places = [(at, name) for at, name in names if name in columns]
+    return [
+        {name: result.get_value(row, at) for at, name in places} for row in range(result.ntuples)
+    ]
+
+
+def _text(name: bytes | None) -> str:
+    return "" if name is None else name.decode("utf-8", "backslashreplace")
 
 
 async def _settle(*tasks: asyncio.Task[Any] | None) -> None:

@@ -9,9 +9,10 @@ import signal
 from exporter.alerting.alerter import Alerter, Book
 from exporter.alerting.message import Sender
 from exporter.alerting.routing import Routing
-from exporter.app import App, read_config
+from exporter.app import App
 from exporter.demo.receiver import Receiver
 from exporter.notify.store import StateStore
+from exporter.reload import read_config
 from exporter.rules.model import Element, Result, Rule
 from tests.support.launch_day import eventually
 from tests.support.states import group, state

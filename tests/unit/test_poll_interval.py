@@ -12,7 +12,7 @@ from exporter.alerting.board import Board
 from exporter.alerting.message import Sender
 from exporter.alerting.routing import Routing
 from exporter.config.server import Forecast, Polling
-from exporter.poll import Desk, Watch
+from exporter.poll import Desk, Plan, Watch
 from exporter.rules.evaluate import RuleSet
 from tests.support.states import group, snapshot
 
@@ -49,7 +49,7 @@ def interval(used, *seconds):
     source = Polls(used, seconds)
     desk = Desk(RuleSet(()), Board(), NoJournal(), lambda: source.at)
     alerter = Alerter(Routing((), {}), Sender())
-    watch = Watch("db", source, Polling(), {}, Forecast(), alerter, desk)
+    watch = Watch("db", source, Plan(Polling(), {}, Forecast(), alerter), desk)
 
     async def turns():
         for _ in seconds:
