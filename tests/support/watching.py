@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -128,17 +129,37 @@ class Watching:
         self, folder: Path, document: Mapping[str, Any], environ: Mapping[str, str]
     ) -> None:
         self.state_dir = folder / "state"
-        self._file = folder / "pgheadroom.yaml"
-        self._file.write_text(yaml.safe_dump(dict(document)))
+        self.file = folder / "pgheadroom.yaml"
+        self.document = dict(document)
+        self.write()
         self._log = folder / "pgheadroom.log"
         self._environment = child_environment(os.environ) | dict(environ)
         self._listen = free_address()
         self._process: subprocess.Popen[bytes] | None = None
 
+    def write(self, **changes: Any) -> None:
+        """Put the document, with changes, into the configuration file."""
+        self.document |= changes
+        self.file.write_text(yaml.safe_dump(self.document))
+
+    def hang_up(self) -> None:
+        """SIGHUP: read the configuration again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def reload(self, **changes: Any) -> None:
+        """Write the changes and have them read; returns when they are in force."""
+        before = len(self.logged("configuration reloaded"))
+        self.write(**changes)
+        self.hang_up()
+        eventually(
+            lambda: len(self.logged("configuration reloaded")) > before, f"a reload:\n{self.log}"
+        )
+
     @contextmanager
     def running(self) -> Iterator[Watching]:
         """Started, and stopped by its pid when the block ends."""
-        command = [str(COMMAND), "run", "--config", str(self._file), "--listen", self._listen]
+        command = [str(COMMAND), "run", "--config", str(self.file), "--listen", self._listen]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--state-dir", str(self.state_dir)],
@@ -168,6 +189,11 @@ class Watching:
                 return str(answer.read().decode())
         except (OSError, http.client.HTTPException):
             return None
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT where it answers."""
+        return self._listen
 
     @property
     def page(self) -> str:

@@ -1,0 +1,147 @@
+"""The programs that pgheadroom works beside: postgres_exporter, Prometheus and its promtool."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from bench import peer
+from exporter.demo.watcher import free_address
+from tests.support.receivers import eventually
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_PATH = "/usr/bin:/bin"
+
+
+def debian_program(name: str) -> str:
+    """A program of Debian's package `prometheus`; where it is missing the test is skipped."""
+    found = shutil.which(name)
+    if not found:
+        assert "CI" not in os.environ, f"CI must have {name}: apt-get install prometheus"
+        pytest.skip(f"no {name}; sudo apt-get install prometheus")
+    return found
+
+
+def get(url: str) -> str | None:
+    """The answer's text; None while nothing answers there."""
+    try:
+        with _DIRECT.open(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def samples(text: str) -> list[Sample]:
+    """Every sample of an exposition, under the name that is written there."""
+    # The parser renames counters that do not end in _total, as one of the peer's does not.
+    untyped = "".join(f"{line}\n" for line in text.splitlines() if not line.startswith("#"))
+    return [each for family in text_string_to_metric_families(untyped) for each in family.samples]
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], ready: str, log: Path, environ: Mapping[str, str]
+) -> Iterator[None]:
+    """`command` until the block ends, from when `ready` answers."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={"PATH": _PATH, **environ},
+        )
+    try:
+        what = f"{command[0]} answers"
+        try:
+            eventually(
+                lambda: process.poll() is not None or get(ready) is not None, what, _START_SECONDS
+            )
+        finally:
+            said = log.read_text("utf-8", "replace")
+        assert process.poll() is None, f"{command[0]} ended:\n{said}"
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def postgres_exporter(dsn: str, folder: Path, *flags: str) -> Iterator[str]:
+    """postgres_exporter over `dsn`; gives the address of its metrics."""
+    try:
+        binary = peer.postgres_exporter()
+    except peer.PeerError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"no postgres_exporter: {error}")
+    listen = free_address()
+    url = f"http://{listen}/metrics"
+    command = [str(binary), f"--web.listen-address={listen}", *flags]
+    with _running(command, url, folder / "exporter.log", {"DATA_SOURCE_NAME": dsn}):
+        yield url
+
+
+class Prometheus:
+    """A Prometheus that scrapes as its configuration says."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}/api/v1"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The elements of an instant query: `metric` and `value`."""
+        answer = self._ask("query", query=expression)
+        found: list[dict[str, Any]] = answer["result"]
+        return found
+
+    def label_values(self, label: str, selector: str = "") -> list[str]:
+        """What Grafana's `label_values(selector, label)` gives."""
+        match = {"match[]": selector} if selector else {}
+        found: list[str] = self._ask(f"label/{label}/values", **match)
+        return found
+
+    def _ask(self, path: str, **parameters: str) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        text = get(f"{self._url}/{path}?{query}")
+        assert text is not None, f"Prometheus refused {path}?{query}"
+        answer = json.loads(text)
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, configuration: Mapping[str, Any]) -> Iterator[Prometheus]:
+    """Prometheus with `configuration`, its data in `folder`."""
+    program = debian_program("prometheus")
+    listen = free_address()
+    path = folder / "prometheus.yaml"
+    path.write_text(yaml.safe_dump(dict(configuration)))
+    command = [
+        program,
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address={listen}",
+    ]
+    with _running(command, f"http://{listen}/-/ready", folder / "prometheus.log", {}):
+        yield Prometheus(listen)
