@@ -13,6 +13,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
+from exporter.sources.names import with_addresses
+
 Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
 
@@ -28,9 +30,10 @@ async def connect(
 ) -> Connection:
     """A connection in autocommit: inside a transaction the statistics are frozen.
 
-    `deadline` (seconds) is divided among the hosts for libpq's own connect_timeout, where the DSN
-    sets none. It does not bound this call; the caller does.
+    `deadline` (seconds) is divided among the addresses for libpq's own connect_timeout, where the
+    DSN sets none. It does not bound this call; the caller does.
     """
+    params = await with_addresses(params)
     hosts = max(1, len(params.get("host", "").split(",")))
     seconds = max(_SHORTEST_CONNECT_TIMEOUT, math.ceil(deadline / hosts))
     bounded: dict[str, str | int] = {"connect_timeout": seconds, **params}
