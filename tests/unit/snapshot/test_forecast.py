@@ -140,6 +140,10 @@ class TestTheLaunch:
         found = replay(launch, seconds(-700, 34))
         assert found[30.0]["page"] == pytest.approx(4.5, abs=0.6)
 
+    def test_reserved_slots_that_are_taken_too_leave_no_time_and_never_less(self) -> None:
+        found = replay(lambda at: min(100, launch(at)), seconds(-60, 40))
+        assert found[37.0] == {"page": 0.0}
+
     def test_nothing_is_left_of_it_once_the_slots_are_taken(self) -> None:
         found = replay(lambda at: min(USABLE, launch(at)), seconds(-60, 80))
         assert found[36.0]["page"] == 0.0
@@ -215,9 +219,12 @@ class TestGates:
 
         assert first(replay(steady, seconds(-700, 175))) < 130
 
-    def test_a_falling_count(self) -> None:
-        found = replay(lambda at: 96 - at, seconds(0, 50), gates(breakout_slots=1))
-        assert first(found) == math.inf
+    def test_a_count_that_falls_from_a_new_high(self) -> None:
+        def falling(at: float) -> float:
+            return 20 if at < 0 else 95 - at
+
+        found = replay(falling, seconds(-60, 38))
+        assert not {at for at, forecasts in found.items() if forecasts and at >= 20}
 
     def test_enough_readings(self) -> None:
         assert first(replay(lambda at: launch(at) + 30, seconds(0, 10))) == math.inf
@@ -255,6 +262,14 @@ class TestTheReference:
     def test_without_a_past_the_start_of_the_window_is_the_reference(self) -> None:
         assert first(replay(lambda at: 45 + at, seconds(0, 18), page(hits=1))) == math.inf
         assert first(replay(lambda at: 45 + at, seconds(0, 30), page(hits=1))) == 20
+
+    def test_half_a_past_is_better_than_none(self) -> None:
+        # 30 s after the start nothing is two windows old; what is one window old was as high.
+        def dip(at: float) -> float:
+            return 62 if at < 9 else 30 + max(0.0, 2 * (at - 12))
+
+        assert first(replay(dip, seconds(0, 32))) == math.inf
+        assert first(replay(dip, seconds(9, 32))) < 32
 
 
 def test_a_window_that_is_null_is_never_forecast() -> None:
@@ -332,6 +347,14 @@ class TestLeaks:
         short = LEAK_ONLY.model_copy(update={"leak": LeakWindow(lookback=600)})
         found = replay(daily, [float(at) for at in range(0, 3 * 86400, 20)], short)
         assert {int(at // 86400) for at, forecasts in found.items() if forecasts} == {0, 1, 2}
+
+    def test_time_left_is_from_the_last_poll_not_from_the_lowest(self) -> None:
+        def spiky(at: float) -> float:
+            return 20 + at / 60 + (10 if (EPOCH + at) % 60 < 10 else 0)
+
+        found = replay(spiky, [float(at) for at in range(60 * 60)][::10], LEAK_ONLY)
+        at = first(found, "leak")
+        assert found[at]["leak"] == pytest.approx(60 * (97 - int(spiky(at))), rel=0.02)
 
     def test_a_forecast_is_held_between_steps(self) -> None:
         times = [float(at) for at in range(-3600, 60 * 60, 10)]
