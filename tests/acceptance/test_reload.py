@@ -1,0 +1,133 @@
+"""SIGHUP and changed files, on the installed command over a real server."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import yaml
+
+from tests.support.postgres import sessions, watchers
+from tests.support.receivers import HttpReceiver, eventually
+from tests.support.watching import events, pagerduty, prepare, watched, watching
+
+#: Of 17 usable slots: with ours more than LOW, and less than what alerts by default.
+CLIENTS = 7
+LOW = {"connections_critical": 0.4, "connections_warning": None}
+NONE = {"connections_critical": None, "connections_warning": None}
+CRITICAL = "PostgresConnectionsCritical"
+
+
+def up(seen, *servers):
+    """Whether all of them are seen; a server has no series before its first poll."""
+    return all(seen.all("pgheadroom_up", server=name) == [1] for name in servers)
+
+
+@pytest.fixture
+def server(start_postgres):
+    return prepare(start_postgres(16, max_connections=20))
+
+
+def test_a_reload_keeps_sessions_and_incidents_and_changes_the_rest(tmp_path, server):
+    moved = watched(server, "moved", thresholds=NONE)
+    servers = [
+        watched(server, "stays", thresholds=LOW),
+        watched(server, "stricter", thresholds=NONE),
+        watched(server, "goes", thresholds=LOW),
+        moved,
+    ]
+    with HttpReceiver() as receiver, sessions(server, CLIENTS, user="app"):
+        watch = watching(tmp_path, servers, [pagerduty(receiver)])
+        with watch.running():
+            receiver.wait_for(2)
+            before = watchers(server)
+            servers[1]["thresholds"] = LOW
+            servers[2] = watched(server, "comes", thresholds=NONE)
+            servers[3] = moved | {"dsn": server.dsn(user="pgheadroom", keepalives=1)}
+            watch.reload(servers=servers)
+            seen = watch.wait_for("a new server", lambda s: up(s, "comes", "moved"))
+            assert not seen.all("pgheadroom_up", server="goes")
+            assert seen.firing(CRITICAL, "stays")
+            assert seen.firing(CRITICAL, "stricter")
+            receiver.wait_for(4)
+            assert [e.action for e in events(receiver, "goes")] == ["trigger", "resolve"]
+            assert [e.action for e in events(receiver, "stricter")] == ["trigger"]
+            assert [e.action for e in events(receiver, "stays")] == ["trigger"]
+            eventually(lambda: len(watchers(server)) == 4, "a session for each server")
+            # Those of the two that stayed, not of the one that went and the one that moved.
+            assert len({*before} & {*watchers(server)}) == 2
+        assert "configuration reloaded added=comes removed=goes" in watch.log
+        assert not watch.logged("poll failed")
+
+
+def test_a_bad_file_is_refused_with_every_problem_and_the_mended_one_is_taken_up(tmp_path, server):
+    watch = watching(tmp_path, [watched(server)])
+    successful = "pgheadroom_config_last_reload_successful"
+    at = "pgheadroom_config_last_reload_success_timestamp_seconds"
+    with watch.running():
+        started = watch.wait_for("seen", lambda s: s.up() and s.one(successful) == 1)
+        broken = [
+            watched(server) | {"dsn": "db.example.com"},
+            {"name": "x", "dsn": "host=h", "y": 1},
+        ]
+        good = watch.document["servers"]
+        watch.write(servers=broken)
+        watch.hang_up()
+        refused = watch.wait_for("refused", lambda s: s.one(successful) == 0)
+        assert refused.one(at) == started.one(at)
+        (line,) = watch.logged("configuration refused")
+        for problem in ("servers[0].dsn: the DSN is neither", "servers[1].y: unknown key"):
+            assert problem in line
+        assert all(s.up() for s in watch.observe(0.5))
+        # What is mended needs no signal; what is bound at the start needs more than that.
+        watch.write(servers=[*good, watched(server, "more")], install_id="other")
+        seen = watch.wait_for("taken up", lambda s: s.one(successful) == 1 and up(s, "more"), 15)
+        assert seen.one(at) > started.one(at)
+        assert len(watch.logged("configuration refused")) == 1
+        assert "changed keys wait for a restart keys=install_id" in watch.log
+
+
+def test_receivers_routes_and_rules_take_effect(tmp_path, server):
+    with HttpReceiver() as old, HttpReceiver() as new, sessions(server, CLIENTS, user="app"):
+        watch = watching(tmp_path, [watched(server, thresholds=LOW)], [pagerduty(old, "old")])
+        with watch.running():
+            old.wait_for(1)
+            watch.reload(receivers=[pagerduty(new, "new")], routes=[{"receiver": "new"}])
+            new.wait_for(1)
+            old.wait_for(2)
+            assert [e.action for e in events(old)] == ["trigger", "resolve"]
+            assert [e.action for e in events(new)] == ["trigger"]
+            rules = watch.document["rules"]
+            overrides = rules["overrides"] | {CRITICAL: {"enabled": False}}
+            watch.reload(rules=rules | {"overrides": overrides})
+            new.wait_for(2)
+            assert [e.action for e in events(new)] == ["trigger", "resolve"]
+            assert not watch.scrape().firing(CRITICAL)
+            assert not watch.logged("unknown receiver")
+
+
+def test_the_swap_of_a_config_maps_link_is_taken_up_without_a_signal(tmp_path, server):
+    folder = tmp_path / "servers.d"
+
+    def publish(version, *names):
+        """What the kubelet does: a folder, and a link that is exchanged for another."""
+        data = folder / version
+        data.mkdir(parents=True)
+        servers = [watched(server, name) for name in names]
+        (data / "team.yaml").write_text(yaml.safe_dump({"servers": servers}))
+        (folder / "..data_tmp").symlink_to(version)
+        (folder / "..data_tmp").replace(folder / "..data")
+
+    publish("..2026_1", "one", "two")
+    (folder / "team.yaml").symlink_to("..data/team.yaml")
+    watch = watching(tmp_path, [], include=["servers.d/*.yaml"])
+    with watch.running():
+        watch.wait_for("both", lambda s: up(s, "one", "two"))
+        (*before,) = watchers(server)
+        os.utime(folder / "..2026_1" / "team.yaml")
+        publish("..2026_2", "two", "three")
+        seen = watch.wait_for("the new one", lambda s: up(s, "two", "three"), 15)
+        assert not seen.all("pgheadroom_up", server="one")
+        eventually(lambda: len(watchers(server)) == 2, "two sessions")
+        assert len({*before} & {*watchers(server)}) == 1
+        assert len(watch.logged("configuration reloaded")) == 1
