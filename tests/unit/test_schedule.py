@@ -104,3 +104,99 @@ def test_overdue_is_of_the_monotonic_clock_and_not_while_a_turn_runs():
         assert job.overdue(job.began_at + 4.1)
 
     asyncio.run(scenario())
+
+
+def test_first_turns_wait_for_their_delay_less_whole_intervals():
+    async def scenario():
+        began: dict[str, float] = {}
+        schedule = Schedule()
+        start = asyncio.get_running_loop().time()
+
+        def turn(name):
+            async def run():
+                began.setdefault(name, asyncio.get_running_loop().time() - start)
+
+            return run
+
+        for name, delay in (("now", 0.0), ("late", 0.3), ("wrapped", 60.1)):
+            schedule.every(name, turn(name), lambda: 60.0, delay)
+        schedule.start()
+        await until(lambda: len(began) == 3)
+        await schedule.stop(0.1)
+        return began
+
+    began = asyncio.run(scenario())
+    assert sorted(began, key=began.__getitem__) == ["now", "wrapped", "late"]
+    assert began["late"] >= 0.29
+
+
+def test_a_job_that_is_removed_has_no_further_turn_and_its_name_is_free():
+    async def scenario():
+        old, new = [], []
+        schedule = Schedule()
+
+        async def first():
+            old.append(1)
+
+        async def second():
+            new.append(1)
+
+        schedule.every("a", first, lambda: 0.02)
+        schedule.start()
+        await until(lambda: len(old) >= 2)
+        schedule.remove("a")
+        schedule.remove("a")
+        assert not schedule.has("a")
+        count = len(old)
+        schedule.every("a", second, lambda: 0.02)
+        assert schedule.has("a")
+        await until(lambda: len(new) >= 5)
+        await schedule.stop(0.1)
+        return len(old) - count
+
+    assert asyncio.run(scenario()) <= 1
+
+
+def test_a_turn_under_way_goes_on_when_its_job_is_removed_and_does_not_return():
+    async def scenario():
+        began, ended = [], []
+        go = asyncio.Event()
+        schedule = Schedule()
+
+        async def turn():
+            began.append(1)
+            await go.wait()
+            ended.append(1)
+
+        # The interval changes with the turn: what is rescheduled then must be no job of another.
+        schedule.every("a", turn, lambda: 0.02 + len(ended))
+        schedule.start()
+        await until(lambda: began)
+        schedule.remove("a")
+        go.set()
+        await until(lambda: ended)
+        await asyncio.sleep(0.1)
+        await schedule.stop(0.1)
+        return began
+
+    assert asyncio.run(scenario()) == [1]
+
+
+def test_a_shorter_interval_need_not_wait_for_the_longer_one():
+    async def scenario():
+        turns: list[float] = []
+        interval = [3600.0]
+        schedule = Schedule()
+
+        async def turn():
+            turns.append(1)
+
+        schedule.every("a", turn, lambda: interval[0])
+        schedule.start()
+        await until(lambda: len(turns) == 1)
+        interval[0] = 0.05
+        schedule.reconsider()
+        await until(lambda: len(turns) >= 3)
+        await schedule.stop(0.1)
+
+    asyncio.run(scenario())
