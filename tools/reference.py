@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md and docs/metrics.md, made from the code they describe.
+"""The tables of the pages in `PAGES`, made from the code they describe.
 
 `python tools/reference.py` exits with 1 and names the pages that differ; `--write` makes them
 agree. Everything outside the marked part of a page is written by hand.
@@ -7,6 +7,7 @@ agree. Everything outside the marked part of a page is written by hand.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,11 +15,17 @@ from typing import Any
 
 from exporter.config.model import Config
 from exporter.metrics.alerts import alert_families
+from exporter.metrics.caps import Cap
+from exporter.metrics.compatibility import compatible_families
 from exporter.metrics.families import Families, merged
+from exporter.metrics.pool_view import PoolerCaps
+from exporter.metrics.pooler import pooler_families
 from exporter.metrics.server import server_families
 from exporter.metrics.telemetry import Receiving, Reload, own_families
 from exporter.metrics.view import Caps
 from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.pool import ClientGroup, Pool, PoolDatabase, PoolerFacts, PoolerSnapshot
+from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import (
     Failure,
     Probe,
@@ -35,6 +42,8 @@ BEGIN = "<!-- begin: made by tools/reference.py, do not edit -->"
 END = "<!-- end -->"
 Schema = Mapping[str, Any]
 SCHEMA: Schema = Config.model_json_schema()
+#: The settings that are times.
+_TIME = re.compile("timeout|interval|keepalives_idle")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -149,13 +158,23 @@ def _text(value: object, part: Schema) -> str:
 
 
 def metrics() -> str:
-    """Every series, in the order of the exposition."""
+    """Every series of our own, in the order of the exposition."""
+    return _series(merged(every_family()))
+
+
+def compatible() -> str:
+    """Every series of postgres_exporter."""
+    return _series(compatible_families(_state(), 7, Cap(), 1001.0))
+
+
+def _series(families: Families) -> str:
     rows = ["| series | type | labels | meaning |", "| --- | --- | --- | --- |"]
-    for family in merged(every_family()):
+    for family in families:
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = dict.fromkeys(label for each in family.samples for label in each.labels)
         listed = ", ".join(f"`{label}`" for label in labels if label != "le")
-        rows.append(f"| `{name}` | {family.type} | {listed} | {family.documentation} |")
+        kind = family.type.replace("unknown", "untyped")
+        rows.append(f"| `{name}` | {kind} | {listed} | {family.documentation} |")
     return "\n".join(rows) + "\n"
 
 
@@ -164,7 +183,9 @@ def every_family() -> tuple[Families, ...]:
     alert = ({"server": "prod", "alertname": "X", "severity": "critical"}, "firing")
     slack = Receiving("slack", {"delivered": 1}, 1, 0, 2.0, False, {1.0: 1}, 1, 0.5)  # noqa: FBT003  a row
     own = own_families([slack], Reload(successful=True, at=1000.0), writable=True)
-    return server_families(_state(), Caps(), 1001.0), alert_families([alert]), own
+    server = server_families(_state(), Caps(), 1001.0)
+    pooler = pooler_families(_pooler_state(), PoolerCaps(), 1001.0)
+    return server, pooler, alert_families([alert]), own
 
 
 def _state() -> ServerState:
@@ -173,8 +194,21 @@ def _state() -> ServerState:
         BackendGroup(*where, "idle in transaction", "Client", "ClientRead", "client backend", 2),
         BackendGroup(*where, "active", "Lock", "relation", "client backend", 1),
     )
-    facts = ServerFacts("18.1", 180001, "primary", Limits(100, 3), {"app": 50}, {"shop": 80})
-    snapshot = Snapshot(1000.0, 0.001, Activity(1000.0, groups), facts, SessionCounters(9, 1, 1, 1))
+    facts = ServerFacts(
+        "18.1",
+        180001,
+        "primary",
+        Limits(100, 3),
+        {"app": 50},
+        {"shop": 80},
+        started_at=900.0,
+        settings=dict.fromkeys(_settings(), 1.0),
+        datconnlimit={"shop": 80},
+        rolconnlimit={"app": 50},
+    )
+    databases = {("5", "shop"): 3}
+    sessions = SessionCounters(9, 1, 1, 1, databases, databases)
+    snapshot = Snapshot(1000.0, 0.001, Activity(1000.0, groups), facts, sessions)
     return ServerState(
         "prod",
         snapshot,
@@ -185,12 +219,47 @@ def _state() -> ServerState:
         forecasts={"page": 20.0},
         probes={"direct": Probe("direct", 1000.0, 0.01)},
         thresholds={"connections_warning": 0.7},
+        pool_capacity=40,
     )
+
+
+def _pooler_state() -> PoolerState:
+    pool = Pool("shop", "app", "transaction", *([1] * 13))
+    database = PoolDatabase(
+        "shop", pool_size=20, max_connections=30, current_connections=1, paused=0
+    )
+    snapshot = PoolerSnapshot(
+        1000.0,
+        0.001,
+        PoolerFacts("1.24.1", max_client_conn=100),
+        all_pools=(pool,),
+        all_databases=(database,),
+        lists={"used_clients": 1},
+        clients=(ClientGroup("shop", "app", "checkout", "waiting", 1),),
+    )
+    return PoolerState(
+        "prod",
+        "pgb-1",
+        snapshot,
+        failure=Failure(Reason.NETWORK, "connection refused"),
+        failing_since=1000.0,
+        probes={"pgb-1": Probe("pgb-1", 1000.0, 0.01)},
+        waits={"shop": 0.1},
+        exports_clients=True,
+    )
+
+
+def _settings() -> list[str]:
+    """Every setting that is read, by the name that rows.parameters gives it."""
+    sql = (ROOT / "exporter" / "sources" / "sql" / "parameters.sql").read_text(encoding="utf-8")
+    names = re.findall(r"'(\w+)'", sql.partition("where name in")[2])
+    return [f"{name}_seconds" if _TIME.search(name) else name for name in names]
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": configuration,
     "docs/metrics.md": metrics,
+    "docs/migrating.md": compatible,
 }
 
 

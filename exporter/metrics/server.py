@@ -7,6 +7,7 @@ from exporter.metrics.facts import add_info, add_limits, add_sessions
 from exporter.metrics.families import Builder, Families
 from exporter.metrics.headroom import add_forecast, add_headroom
 from exporter.metrics.holders import add_addresses, add_who
+from exporter.metrics.pools import add_pool_capacity
 from exporter.metrics.view import Caps, Signal, View
 from exporter.metrics.watcher import add_watcher, aged_families
 from exporter.snapshot.server import ServerState
@@ -21,6 +22,7 @@ SIGNALS: tuple[Signal, ...] = (
     add_clocks,
     add_limits,
     add_sessions,
+    add_pool_capacity,
     add_info,
 )
 

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
+from exporter.poll.pooler import PoolerPlan, PoolerSource, PoolerWatch, pooler_key
 from exporter.poll.server import CLIMBING_RATIO, KEPT, Plan, Source, Watch
 
-__all__ = ["CLIMBING_RATIO", "KEPT", "Desk", "Journal", "Plan", "SelfWatch", "Source", "Watch"]
+__all__ = [
+    "CLIMBING_RATIO",
+    "KEPT",
+    "Desk",
+    "Journal",
+    "Plan",
+    "PoolerPlan",
+    "PoolerSource",
+    "PoolerWatch",
+    "SelfWatch",
+    "Source",
+    "Watch",
+    "pooler_key",
+]

@@ -15,7 +15,7 @@ from exporter.metrics.families import Families
 from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
 from exporter.poll.desk import Desk
-from exporter.poll.turns import SLOWEST_SECONDS, Turns
+from exporter.poll.turns import Turns
 from exporter.snapshot.codec import (
     history_from_json,
     history_to_json,
@@ -99,12 +99,7 @@ class Watch(Turns[ServerState]):
         growth = self._state.growth_per_second or 0.0
         climbing = growth > CLIMBING_RATIO * snapshot.facts.limits.usable
         busy = climbing or (self._used_ratio() or 0.0) > polling.busy_above
-        dear = self._dear_interval()
-        if busy:
-            # Polls get dear when clients storm in; that is no time to look away.
-            soonest = min(polling.interval, polling.busy_interval)
-            return max(soonest, min(dear, polling.interval))
-        return max(polling.interval, min(dear, SLOWEST_SECONDS))
+        return self._paced(busy=busy)
 
     def probe_interval(self) -> float:
         """Seconds until the next connect probe."""

@@ -181,10 +181,15 @@ class Turns(ABC, Generic[State]):
         message = "polls go on failing" if news.reminder else "poll failed"
         log.warning(message, extra={**keys, "detail": failure.message, "hint": failure.hint})
 
-    def _dear_interval(self) -> float:
-        """Seconds between polls below which polling itself would be what costs."""
+    def _paced(self, *, busy: bool) -> float:
+        """Seconds until the next turn: fewer while much goes on, more when polling is dear."""
+        polling = self._polling
         dear = min(self._poll_seconds) if len(self._poll_seconds) == DEAR_POLLS else 0.0
-        return dear / DEAR_RATIO
+        if busy:
+            # Polls get dear when clients storm in; that is no time to look away.
+            soonest = min(polling.interval, polling.busy_interval)
+            return max(soonest, min(dear / DEAR_RATIO, polling.interval))
+        return max(polling.interval, min(dear / DEAR_RATIO, SLOWEST_SECONDS))
 
     async def _evaluate(self, now: float) -> None:
         families = self._families(now)

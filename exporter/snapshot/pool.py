@@ -112,10 +112,14 @@ class PoolDatabase:
     disabled: int | None = None
 
     @property
-    def hosts(self) -> tuple[tuple[str, int], ...]:
-        """Where it leads; since 1.17 a comma-separated list is tried in turn."""
+    def addresses(self) -> tuple[str, ...]:
+        """HOST:PORT where it leads; since 1.17 a comma-separated list is tried in turn.
+
+        >>> PoolDatabase("shop", host="10.0.0.5,::1", port=5432).addresses
+        ('10.0.0.5:5432', '[::1]:5432')
+        """
         hosts = [host.strip() for host in self.host.split(",") if host.strip()]
-        return tuple((host, self.port or 0) for host in hosts)
+        return tuple(f"{f'[{host}]' if ':' in host else host}:{self.port}" for host in hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,12 @@ class PoolUser:
     reserve_pool_size: int | None = None
     max_user_connections: int | None = None
     max_user_client_connections: int | None = None
+
+    @property
+    def limits(self) -> tuple[int | None, ...]:
+        """All four, in the order of the console."""
+        sizes = (self.pool_size, self.reserve_pool_size)
+        return *sizes, self.max_user_connections, self.max_user_client_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +340,8 @@ class PoolerSnapshot:
                 by_database[each.name] += size
                 by_user[user] += size
             most = each.max_connections or by_database[each.name]
-            bounded += min(by_database[each.name], most)
+            # From 1.24 on a pool_size of 0 was seen to be no limit; the database's own is then all.
+            bounded += min(by_database[each.name] or most, most)
         limits = {user: self._user_limits(user)[0] or size for user, size in by_user.items()}
         return min(bounded, sum(min(size, limits[user]) for user, size in by_user.items()))
 

@@ -13,9 +13,6 @@ from exporter.snapshot.server import Failure, Probe, Reason
 #: Wait per transaction is over the readings of this long.
 WAIT_WINDOW_SECONDS = 60.0
 
-Address = tuple[str, int]
-"""Host and port."""
-
 
 @dataclass(frozen=True, slots=True)
 class PoolerState:
@@ -39,6 +36,8 @@ class PoolerState:
     waits: Mapping[str, float] = field(default_factory=dict)
     capacity: int | None = None
     warnings: tuple[str, ...] = ()
+    exports_clients: bool = False
+    """Whether the clients by application are exported, not only told."""
 
     @property
     def up(self) -> bool:
@@ -104,24 +103,24 @@ def waiting_applications(snapshot: PoolerSnapshot, pool: PoolKey | None) -> tupl
     return tuple(Holder(*key, used) for key, used in counts.most_common())
 
 
-def leads_to(snapshot: PoolerSnapshot, addresses: Iterable[Address]) -> tuple[str, ...]:
+def leads_to(snapshot: PoolerSnapshot, addresses: Iterable[str]) -> tuple[str, ...]:
     """The names of the databases that lead to one of `addresses`.
 
-    Names of hosts are compared as they are written. Where none of them agrees, which is usual
-    behind an alias, every database is taken to lead there.
+    Addresses (HOST:PORT) are compared as they are written. Where none of them agrees, which is
+    usual behind an alias, every database is taken to lead there.
     """
     wanted = set(addresses)
-    found = [each.name for each in snapshot.databases if wanted & set(each.hosts)]
+    found = [each.name for each in snapshot.databases if wanted & set(each.addresses)]
     return tuple(found or (each.name for each in snapshot.databases))
 
 
-def warnings_of(snapshot: PoolerSnapshot, addresses: Iterable[Address]) -> tuple[str, ...]:
+def warnings_of(snapshot: PoolerSnapshot, addresses: Iterable[str]) -> tuple[str, ...]:
     """What makes the numbers of this pooler less than they seem, a sentence each.
 
     Args:
         snapshot: the last reading.
-        addresses: of the server that the configuration says it is in front of; empty where it
-            names none.
+        addresses: HOST:PORT of the server that the configuration says it is in front of; empty
+            where it names none.
     """
     found = []
     if snapshot.facts.so_reuseport and not snapshot.facts.local:
@@ -129,10 +128,15 @@ def warnings_of(snapshot: PoolerSnapshot, addresses: Iterable[Address]) -> tuple
             "so_reuseport is on: several processes may answer on this address, each with clients of"
             " its own; list each process by the directory of its unix socket"
         )
+    found += [
+        f"nothing limits the server connections of database {each.name}: its pool_size is 0"
+        for each in snapshot.databases
+        if each.pool_size == 0 and not each.max_connections
+    ]
     wanted = set(addresses)
-    hosts = {address for each in snapshot.databases for address in each.hosts}
+    hosts = {address for each in snapshot.databases for address in each.addresses}
     if wanted and not wanted & hosts and len(hosts) > 1:
-        listed = ", ".join(f"{host}:{port}" for host, port in sorted(hosts)[:5])
+        listed = ", ".join(sorted(hosts)[:5])
         found.append(
             f"its databases lead to {len(hosts)} addresses ({listed}), none of them as the server's"
             " dsn is written; all are counted as connections of that server"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config.alerting import Rules
+from exporter.config.pooler import PoolerThresholds
 from exporter.config.server import Thresholds
 from exporter.rules.expression import SELF_PREFIXES
 from exporter.rules.load import load_rules
@@ -19,7 +20,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 RULES = load_rules(Rules())[0]
 FAMILIES = {
     "connections", "idle_in_transaction", "waiting", "stale", "limits", "reachability",
-    "notifications", "state",
+    "notifications", "state", "pooler", "pooler_reachability", "pool_capacity",
 }  # fmt: skip
 by_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
@@ -53,7 +54,7 @@ def test_prometheus_fires_as_written(promtool, path):
 def test_a_rule_has_what_a_page_needs(rule):
     assert {"severity", "family"} <= rule.labels.keys()
     assert rule.family in FAMILIES
-    assert re.fullmatch(r"(Postgres|Pgheadroom)[A-Z][A-Za-z]+", rule.name)
+    assert re.fullmatch(r"(Postgres|Pools?|Pooler|Pgheadroom)[A-Z][A-Za-z]+", rule.name)
     assert rule.keep_firing_for_seconds >= 60, "flapping must not resolve"
     for key in ("summary", "description", "action", "runbook_url"):
         assert rule.annotations.get(key, "").strip(), key
@@ -87,7 +88,7 @@ def test_the_readme_lists_the_rule(rule):
 
 def test_every_threshold_is_used_and_known():
     used = set(re.findall(r'threshold="(\w+)"', " ".join(rule.expr for rule in RULES)))
-    assert used == set(Thresholds.model_fields)
+    assert used == {*Thresholds.model_fields, *PoolerThresholds.model_fields}
 
 
 def test_no_threshold_is_a_literal():

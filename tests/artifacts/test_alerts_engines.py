@@ -97,7 +97,11 @@ REASONS = ("refused", "role_limit", "unprivileged", "late", "auth", "tls", "netw
 THRESHOLDS = {
     "connections_warning": 0.7, "connections_critical": 0.85, "idle_in_transaction": 10,
     "idle_in_transaction_seconds": 300, "backends_waiting": 20, "role_connections": 0.9,
-    "database_connections": 0.9, "stale_connections": 20,
+    "database_connections": 0.9, "stale_connections": 20, "pool_capacity": 1,
+}  # fmt: skip
+POOLER_THRESHOLDS = {
+    "pool_clients_waiting": 20, "pool_wait_warning": 1, "pool_wait_critical": 5, "pool_used": 0.9,
+    "pooler_clients_warning": 0.8, "pooler_clients_critical": 0.95, "pooler_limits": 0.9,
 }  # fmt: skip
 
 
@@ -118,6 +122,7 @@ def server_samples(draw, server):
     add("idle_in_transaction", draw.choice([0, 10, 11, 1234567]))
     add("idle_in_transaction_oldest_seconds", draw.choice([0, 300, 300.25, 98765.4321]))
     add("connections_stale", draw.choice([20, 21]))
+    add("pool_capacity_ratio", draw.choice([0.5, 1, 1.2345]))
     failing = draw.choice([0, 5, 5.5, 15, 61.75])
     add("poll_failing_seconds", failing)
     if failing:
@@ -133,6 +138,37 @@ def server_samples(draw, server):
     for name in draw.sample(NASTY, 3):
         add("role_connections_used_ratio", draw.choice([0.5, 0.9, 1]), usename=name)
         add("database_connections_used_ratio", draw.choice([0.5, 0.9, 1]), datname=name)
+    return found
+
+
+def pooler_samples(draw, server, pooler):
+    """The series that the pack reads of a pooler in front of `server`."""
+    common = {"server": server, "pooler": pooler}
+    common |= draw.choice([{}, {"instance": "i:9970", "job": "pgheadroom"}])
+    found = []
+
+    def add(name, value, **labels):
+        labels = {key: text for key, text in labels.items() if text}
+        found.append(Sample(f"pgheadroom_{name}", common | labels, float(value)))
+
+    for name, value in POOLER_THRESHOLDS.items():
+        if draw.random() < 0.9:
+            add("threshold", value, threshold=name)
+    for name in draw.sample(NASTY, 3):
+        pool = {"database": name, "user": draw.choice(NASTY)}
+        add("pool_used_ratio", draw.choice([0.1, 0.9, 0.9615, 1.25]), **pool)
+        add("pool_clients_waiting", draw.choice([0, 20, 21, 12345]), **pool)
+        add("pool_wait_seconds", draw.choice([0, 0.25, 1, 4.96, 5, 119.875]), **pool)
+        add("pool_paused", draw.choice([0, 1]), database=name)
+        limit = draw.choice(["database_connections", "user_clients"])
+        add("pooler_limit_used_ratio", draw.choice([0.5, 0.9, 1]), limit=limit, user=name)
+    add("pooler_clients_used_ratio", draw.choice([0.1, 0.8, 0.955, 1]))
+    failing = draw.choice([0, 5, 15, 61.75])
+    add("pooler_poll_failing_seconds", failing)
+    if failing:
+        add("pooler_poll_failure", 1, reason=draw.choice(REASONS))
+    reason = draw.choice(["", *REASONS])
+    add("connect_probe_success", not reason, via=pooler, reason=reason)
     return found
 
 
@@ -153,6 +189,7 @@ def test_the_pack_fires_alike_in_both_engines(tmp_path):
         samples = own_samples(draw)
         for server in ("prod", NASTY[seed % len(NASTY)]):
             samples += server_samples(draw, server)
+            samples += pooler_samples(draw, server, "pgb-1")
         alerts, count = expected(rules, samples)
         cases.append((samples, alerts))
         fired += count

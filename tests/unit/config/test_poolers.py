@@ -16,6 +16,9 @@ class Lenient:
     def check_dsn(self, dsn):
         pass
 
+    def check_login(self, credentials):
+        pass
+
     def rule_problems(self, rules):  # noqa: ARG002  the port's signature
         return ()
 
@@ -47,8 +50,10 @@ def test_a_pooler_of_no_server_and_one_named_like_a_server_are_refused(tmp_path)
     text = TEXT.replace("server: prod", "server: prd").replace("name: alone", "name: prod")
     assert problems(tmp_path, text) == [
         "poolers[0].server: no server is named 'prd'; there are: prod",
-        "poolers[1].name: 'prod' is the name of a server; choose another, or say server: prod"
-        " if it stands in front of it",
+        (
+            "poolers[1].name: 'prod' is the name of a server; choose another, or say server: prod"
+            " if it stands in front of it"
+        ),
     ]
 
 
