@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.config.alerting import Rules
+from exporter.config.credentials import Credentials
 from exporter.config.difference import difference, kept_fixed
 from exporter.config.errors import ConfigError, Problem
 from exporter.config.files import LOOK_SECONDS, Changes, fingerprint
@@ -20,7 +21,7 @@ from exporter.config.load import load
 from exporter.config.model import Config
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
-from exporter.sources.credentials import check_dsn
+from exporter.sources.credentials import check_dsn, check_login
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ class Checks:
     def check_dsn(self, dsn: str) -> None:
         """See `exporter.config.load.Checks`."""
         check_dsn(dsn)
+
+    def check_login(self, credentials: Credentials) -> None:
+        """See `exporter.config.load.Checks`."""
+        check_login(credentials)
 
     def rule_problems(self, rules: Rules) -> Sequence[str]:
         """See `exporter.config.load.Checks`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from exporter.config.credentials import Credentials
 from exporter.config.model import Config
-from exporter.config.server import Credentials, Server
+from exporter.config.server import Server
 
 #: What is bound, opened or part of every dedup key when the process starts.
 FIXED = ("listen", "state_dir", "install_id")

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from exporter.config.alerting import PAGERDUTY_ENQUEUE, Rules
+from exporter.config.credentials import Credentials
 from exporter.config.errors import ConfigError, Problem, problems_of
 from exporter.config.include import Merger, included_files
 from exporter.config.model import Config
@@ -29,6 +30,9 @@ class Checks(Protocol):
     def check_dsn(self, dsn: str) -> None:
         """Raise ValueError with one sentence, without the password, if `dsn` cannot be parsed."""
 
+    def check_login(self, credentials: Credentials) -> None:
+        """Raise ValueError with one sentence if no password can come of `credentials`."""
+
     def rule_problems(self, rules: Rules) -> Sequence[str]:
         """What is wrong with these rule files and overrides, a sentence each."""
 
@@ -43,6 +47,10 @@ class Context:
     def check_dsn(self, dsn: str) -> None:
         """See `Checks.check_dsn`."""
         self.checks.check_dsn(dsn)
+
+    def check_login(self, credentials: Credentials) -> None:
+        """See `Checks.check_login`."""
+        self.checks.check_login(credentials)
 
     def rule_problems(self, rules: Rules) -> Sequence[str]:
         """See `Checks.rule_problems`."""

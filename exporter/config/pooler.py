@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from exporter.config.base import Labels, Model, Name, Ratio, Seconds
-from exporter.config.server import Credentials, Polling
+from exporter.config.credentials import Credentials
+from exporter.config.server import Polling
 
 
 class PoolerThresholds(Model):

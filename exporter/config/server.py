@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from exporter.config.base import (
-    Labels,
-    Model,
-    Name,
-    Ratio,
-    Seconds,
-    SecondsOrZero,
-    SecretFile,
-    secret_file,
-)
+from exporter.config.base import Labels, Model, Name, Ratio, Seconds, SecondsOrZero
+from exporter.config.credentials import Credentials
 
 #: A line through fewer readings than half of these is not drawn (snapshot/forecast.py).
 LEAST_STEPS = 8
@@ -45,6 +36,9 @@ class Polling(Model):
     """The connect probe's interval above 70 % of the usable slots."""
 
 
+Provider = Literal["rds", "aurora", "azure", "cloudsql", "neon", "supabase"]
+#: Providers whose documentation gives no number of reserved slots.
+UNDOCUMENTED = ("cloudsql", "supabase")
 Hits = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -146,27 +140,6 @@ class Thresholds(Model):
     """More connections than this idle for longer than `stale_after`."""
 
 
-class Credentials(Model):
-    """Where a connection goes and what it shows there; the password is read for each connection."""
-
-    dsn: SecretStr
-    """A libpq URI or `key=value` string; it leads to Postgres itself, not through a pooler."""
-    password_file: SecretFile | None = None
-    """A file with the password alone, read anew for each connection."""
-
-    @field_validator("dsn")
-    @classmethod
-    def _dsn_parses(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
-        if info.context is not None:
-            info.context.check_dsn(dsn.get_secret_value())
-        return dsn
-
-    @field_validator("password_file")
-    @classmethod
-    def _readable(cls, path: Path | None) -> Path | None:
-        return None if path is None else secret_file(path)
-
-
 class Probe(Model):
     """The connect probe. Without credentials of its own it uses the server's."""
 
@@ -183,8 +156,11 @@ class Server(Credentials):
     """The label `server` of every series, and what notifications call it."""
     labels: Labels = Field(default_factory=dict)
     """Go with its notifications, and routes match on them."""
-    provider_reserved: Annotated[int, Field(ge=0)] = 0
-    """Slots that the provider holds back beyond what the settings show."""
+    provider: Provider | None = None
+    """The managed service that runs it, for the slots that it holds back (docs/providers.md)."""
+    provider_reserved: Annotated[int, Field(ge=0)] | None = None
+    """Slots that the provider holds back beyond what the settings show, instead of what is known
+    of `provider`; required where that is nothing: cloudsql and supabase."""
     client_addresses: bool = True
     """Whether client addresses are read and exported; they never go into a notification unasked."""
     stale_after: Seconds = 600.0
@@ -195,3 +171,12 @@ class Server(Credentials):
     """Over the file's `polling`; keys left out keep the file's values."""
     thresholds: Thresholds | None = None
     """Over the file's `thresholds`; keys left out keep the file's values."""
+
+    @model_validator(mode="after")
+    def _reserve_is_known(self) -> Server:
+        if self.provider in UNDOCUMENTED and self.provider_reserved is None:
+            raise ValueError(
+                f"provider {self.provider} documents no reserve; set provider_reserved to the slots"
+                " that it holds back beyond the settings, 0 if none (docs/providers.md)"
+            )
+        return self

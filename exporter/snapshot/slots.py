@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Limits:
     """The settings that bound connections.
 
-    `provider_reserved` is what a managed service holds back beyond what the settings show; it comes
-    from the configuration.
+    `provider_reserved` is what a managed service holds back beyond what the settings show
+    (exporter/snapshot/providers.py).
     """
 
     max_connections: int

@@ -19,9 +19,10 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from exporter.config.base import read_secret
-from exporter.config.server import Credentials
+from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
+from exporter.sources.passwords import NO_BOTO3, has_boto3, made_password
 
 _SCHEMES = ("postgresql", "postgres")
 _HIGHEST_PORT = 65535
@@ -41,12 +42,27 @@ _ENCODE = (
 _QUOTE = "a value with spaces in it stands in single quotes"
 
 
-def conninfo(credentials: Credentials, application_name: str = "pgheadroom") -> dict[str, str]:
-    """The libpq parameters of a new connection.
+async def login(
+    credentials: Credentials, application_name: str = "pgheadroom", database: str = "postgres"
+) -> dict[str, str]:
+    """`conninfo`, with the password where a program or AWS makes it.
+
+    Raises:
+        SourceError: the DSN cannot be read, or there is no password.
+    """
+    params = conninfo(credentials, application_name, database)
+    password = await made_password(credentials, params)
+    return params if password is None else params | {"password": password}
+
+
+def conninfo(
+    credentials: Credentials, application_name: str = "pgheadroom", database: str = "postgres"
+) -> dict[str, str]:
+    """The libpq parameters of a new connection, but for a password that must first be made.
 
     `application_name` is set, `client_encoding` is SQL_ASCII (names come as they are, in whatever
-    encoding), and the database is `postgres` where nothing else names one: a session blocks
-    DROP DATABASE of the database that it is in.
+    encoding), and the database is `database` where nothing else names one: a session blocks
+    DROP DATABASE of the database that it is in, and nobody drops `postgres`.
 
     Raises:
         SourceError: the DSN or the password file cannot be read.
@@ -57,7 +73,7 @@ def conninfo(credentials: Credentials, application_name: str = "pgheadroom") -> 
     except ValueError as error:
         raise SourceError(Failure(Reason.ERROR, str(error))) from None
     if not {"dbname", "service"} & params.keys() and not os.environ.get("PGDATABASE"):
-        params["dbname"] = "postgres"
+        params["dbname"] = database
     if credentials.password_file is not None:
         params["password"] = _password(credentials.password_file)
     return params | {"application_name": application_name, "client_encoding": "SQL_ASCII"}
@@ -83,6 +99,34 @@ def check_dsn(dsn: str) -> None:
             raise ValueError(f"the port in the DSN is not a number from 1 to 65535; {_ENCODE}")
     if params.get("sslmode", "prefer") not in _SSLMODES:
         raise ValueError(f"sslmode in the DSN must be one of {', '.join(_SSLMODES)}")
+
+
+def check_login(credentials: Credentials) -> None:
+    """Nothing, when `credentials`, whose DSN is good, give at most one password that can be made.
+
+    Raises:
+        ValueError: what is wrong, in one sentence that quotes nothing secret.
+    """
+    params = _parse(credentials.dsn.get_secret_value())
+    for key in credentials.password_keys:
+        for name in ("password", "passfile"):
+            if name in params:
+                said = f"{key} and a {name} in the dsn each give a password; leave only one of them"
+                raise ValueError(said)
+    if credentials.rds_iam is not None:
+        _check_rds_iam(params)
+
+
+def _check_rds_iam(params: Mapping[str, str]) -> None:
+    if not has_boto3():
+        raise ValueError(NO_BOTO3)
+    hosts = _list(params, "host")
+    if len(hosts) != 1 or hosts[0].startswith(("/", "@")):
+        raise ValueError("a token of rds_iam is for one host; name the endpoint in the dsn")
+    if not (params.get("user") or os.environ.get("PGUSER")):
+        raise ValueError("a token of rds_iam is for one role; name it in the dsn")
+    if params.get("sslmode") == "disable":
+        raise ValueError("rds_iam needs TLS; set sslmode=verify-full in the dsn")
 
 
 def describe(dsn: str) -> str:

@@ -26,6 +26,7 @@ _ROLE = "create the role, or allow it to log in: pgheadroom grants prints the SQ
 _ROLE_LIMIT = "raise the role's CONNECTION LIMIT to 8 or more: pgheadroom grants prints the SQL"
 _DATABASE_LIMIT = "raise it: ALTER DATABASE ... CONNECTION LIMIT"
 _DATABASE = "name a database that accepts connections; postgres is best"
+_NOT_A_CONSOLE = "that is a Postgres server: give the address of PgBouncer"
 _DIRECT = "give the address of Postgres itself, not of the pooler"
 _NO_TLS = "turn TLS on in the server, or set sslmode=prefer where the network is trusted"
 _CERTIFICATE = "check sslrootcert, and that the host in the DSN is the one in the certificate"
@@ -64,6 +65,7 @@ TABLE: tuple[_Row, ...] = (
     (r"query_wait_timeout", Reason.LATE, "the pooler found no free server connection in time"),
     (r"connection timeout expired|timeout expired", Reason.LATE, ""),
     (r"canceling statement due to ", Reason.LATE, ""),
+    (r"database \"pgbouncer\" does not exist", Reason.ERROR, _NOT_A_CONSOLE),
     (r"database .* does not exist", Reason.ERROR, _DATABASE),
     (r"database .* is (?:not currently accepting connections|disabled)", Reason.ERROR, _DATABASE),
     (r"no such database", Reason.ERROR, _DATABASE),

@@ -13,6 +13,7 @@ from importlib import resources
 
 from exporter.config.difference import same_login
 from exporter.config.server import Polling, Server
+from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import (
     Failure,
     Probe,
@@ -23,8 +24,9 @@ from exporter.snapshot.server import (
 )
 from exporter.sources import rows
 from exporter.sources.connection import Connection, Row
-from exporter.sources.credentials import conninfo
+from exporter.sources.credentials import login
 from exporter.sources.errors import SourceError
+from exporter.sources.pooled import POOLED, refuse_pooler
 from exporter.sources.probe import ConnectProbe
 from exporter.sources.rows import Names
 from exporter.sources.session import Session
@@ -36,11 +38,6 @@ log = logging.getLogger(__name__)
 EARLY_SECONDS = 10.0
 #: Less of a poll's deadline than this is not worth beginning a slow read in.
 _LEAST_RATIO = 0.1
-_POOLED = Failure(
-    Reason.POOLED,
-    "the DSN leads through a pooler",
-    "give the address of Postgres itself: a saturated pooler would make polls wait",
-)
 
 
 def _sql(name: str) -> bytes:
@@ -90,13 +87,15 @@ class PostgresSource:
         self._clock = clock
         self._session = Session(
             server.name,
-            lambda: conninfo(self._server),
+            self._login,
             self._greet,
             connect_deadline=polling.connect_deadline,
             clock=clock,
         )
         self._probe = self._new_probe()
         self._timeouts = polling.deadline
+        self._login_begun = 0.0
+        self._backend_pid = 0
         self._names = Names()
         self._settings: Row | None = None
         self._parameters: dict[str, float] = {}
@@ -126,6 +125,10 @@ class PostgresSource:
             await self._session.fetch(_TIMEOUTS, _timeouts(self._polling), until=until)
             self._timeouts = self._polling.deadline
         found = await self._session.fetch(_ACTIVITY, self._activity_params(), until=until)
+        if rows.own_pid(found) != self._backend_pid:
+            # Not before: a pool hands out the same backend again while nobody else wants one.
+            await self._session.close()
+            raise SourceError(POOLED)
         if not rows.privileged(found):
             raise SourceError(self._unprivileged())
         facts = await self._refresh(found, until)
@@ -155,12 +158,14 @@ class PostgresSource:
         await self._probe.close()
         await self._session.close()
 
+    async def _login(self) -> dict[str, str]:
+        params = await login(self._server)
+        self._login_begun = time.monotonic()
+        return params
+
     async def _greet(self, connection: Connection) -> None:
         """Refuse a pooler; set what the startup packet could not (poolers refuse `options`)."""
-        pooled = connection.pgconn.parameter_status(b"pgbouncer.version") is not None
-        answer = await connection.execute(b"select pg_catalog.pg_backend_pid()")
-        if pooled or await answer.fetchone() != (connection.info.backend_pid,):
-            raise SourceError(_POOLED)
+        self._backend_pid = await refuse_pooler(connection, self._login_begun)
         settings = [
             *(f"SET {name} = {value}" for name, value in _timeouts(self._polling).items()),
             "SET search_path = ''",
@@ -198,8 +203,9 @@ class PostgresSource:
         counted = await self._slow("counters", until, sql)
         if counted is not None:
             self._counters = rows.counters(counted[0])
-        reserved = self._server.provider_reserved
-        return rows.facts(self._settings, self._parameters, self._names, reserved)
+        reserve = Reserve(self._server.provider or "", self._server.provider_reserved)
+        role = rows.role(found)
+        return rows.facts(self._settings, self._parameters, self._names, reserve, role)
 
     async def _refresh_names(self, found: list[Row], until: float) -> None:
         now = self._clock()

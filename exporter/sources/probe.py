@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from exporter.config.server import Credentials
+from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Failure, Probe, Reason
-from exporter.sources.connection import connect
-from exporter.sources.credentials import conninfo, secret_parts
+from exporter.sources.connection import Connection, connect, shut_socket
+from exporter.sources.credentials import login, secret_parts
 from exporter.sources.errors import SourceError, classify
+from exporter.sources.reading import Reading
 
 APPLICATION_NAME = "pgheadroom-probe"
 #: For as long a login without an answer is waited for; Postgres itself ends one after 60 s
@@ -27,6 +28,8 @@ class _Login:
 
     task: asyncio.Task[None]
     secrets: tuple[str, ...]
+    opened: list[Connection]
+    """The connection, once there is one."""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -42,15 +45,25 @@ class ConnectProbe:
         via: "direct", or the pooler that the credentials lead through.
         deadline: seconds until an attempt counts as `late`.
         hold: seconds until a late one is given up.
+        statement: asked of the server before the connection is closed. A pooler lets clients in
+            without a server connection; only a statement waits for one.
     """
 
     def __init__(
-        self, credentials: Credentials, via: str, deadline: float, hold: float = HOLD_SECONDS
+        self,
+        credentials: Credentials,
+        via: str,
+        deadline: float,
+        hold: float = HOLD_SECONDS,
+        *,
+        statement: bytes | None = None,
     ) -> None:
         self._credentials = credentials
         self._via = via
         self._deadline = deadline
         self._hold = max(deadline, hold)
+        self._statement = statement
+        self._reading = Reading()
         self._login: _Login | None = None
 
     async def look(self, now: float, *, used_ratio: float | None = None) -> Probe:
@@ -61,33 +74,43 @@ class ConnectProbe:
             used_ratio: as for `exporter.sources.errors.classify`.
         """
         try:
-            self._login = login = self._login or self._begin()
+            self._login = attempt = self._login or await self._begin()
         except SourceError as error:
             failure = error.failure
             return Probe(self._via, now, 0.0, failure.reason, failure.message)
-        await asyncio.wait({login.task}, timeout=self._deadline)
-        seconds = time.monotonic() - login.started
-        if login.task.done() or seconds >= self._hold:
+        await asyncio.wait({attempt.task}, timeout=self._deadline)
+        seconds = time.monotonic() - attempt.started
+        failed = _failure(attempt, used_ratio)
+        if attempt.task.done() or seconds >= self._hold:
             await self.close()
-        failed = _failure(login, used_ratio)
         if failed is None:
             return Probe(self._via, now, seconds)
         return Probe(self._via, now, seconds, failed.reason, failed.message)
 
     async def close(self) -> None:
         """Give up the login that is under way."""
-        login, self._login = self._login, None
-        if login is not None and not login.task.done():
-            login.task.cancel()
-            await asyncio.wait({login.task}, timeout=_END_SECONDS)
+        self._reading.cancel()
+        attempt, self._login = self._login, None
+        if attempt is None or attempt.task.done():
+            return
+        # A statement that is cancelled is waited for; one whose socket is shut ends at once.
+        for connection in attempt.opened:
+            shut_socket(connection)
+        if not attempt.opened:
+            attempt.task.cancel()
+        done, _ = await asyncio.wait({attempt.task}, timeout=_END_SECONDS)
+        for task in done:
+            # Asked for, or asyncio complains of an error that nobody saw.
+            _ = task.cancelled() or task.exception()
 
-    def _begin(self) -> _Login:
-        params = conninfo(self._credentials, APPLICATION_NAME)
+    async def _begin(self) -> _Login:
+        params = await self._reading.params(login(self._credentials, APPLICATION_NAME))
         # Of several hosts a silent one must make way for the next within the deadline.
         several = "," in params.get("host", "")
         seconds = self._deadline if several else self._hold
-        task = asyncio.create_task(_connect_and_close(params, seconds))
-        return _Login(task, secret_parts(params))
+        opened: list[Connection] = []
+        task = asyncio.create_task(_visit(params, seconds, self._statement, opened))
+        return _Login(task, secret_parts(params), opened)
 
 
 async def probe(
@@ -106,18 +129,26 @@ async def probe(
         await single.close()
 
 
-def _failure(login: _Login, used_ratio: float | None) -> Failure | None:
+def _failure(attempt: _Login, used_ratio: float | None) -> Failure | None:
     """Why nobody is connected; None after a success."""
-    if not login.task.done() or login.task.cancelled():
+    if not attempt.task.done() or attempt.task.cancelled():
         return Failure(Reason.LATE, "no answer in time")
-    error = login.task.exception()
+    error = attempt.task.exception()
     if error is None:
         return None
     if not isinstance(error, psycopg.Error | TimeoutError):
         raise error
-    return classify(error, used_ratio=used_ratio, secrets=login.secrets)
+    return classify(error, used_ratio=used_ratio, secrets=attempt.secrets)
 
 
-async def _connect_and_close(params: dict[str, str], deadline: float) -> None:
-    connection = await connect(params, deadline)
-    await connection.close()
+async def _visit(
+    params: dict[str, str], deadline: float, statement: bytes | None, opened: list[Connection]
+) -> None:
+    """Connect, ask, and leave; nothing is prepared, which poolers know in some modes only."""
+    connection = await connect(params, deadline, prepared=False)
+    opened.append(connection)
+    try:
+        if statement is not None:
+            await connection.execute(statement)
+    finally:
+        await connection.close()

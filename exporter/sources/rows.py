@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import ServerFacts, SessionCounters
 from exporter.snapshot.slots import Limits
 
@@ -18,7 +19,7 @@ Row = tuple[Any, ...]
 
 #: Where sql/activity.sql packs milliseconds above a pid.
 _PID_BITS = 22
-_DATID, _USESYSID, _AT, _PRIVILEGED, _OWN_PID = 0, 1, 13, 14, 15
+_DATID, _USESYSID, _AT, _PRIVILEGED, _OWN_PID, _IN_RECOVERY = 0, 1, 13, 14, 15, 16
 #: To seconds, for the units in which pg_settings has times.
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
@@ -55,6 +56,16 @@ def text(raw: bytes | None) -> str:
 def privileged(rows: list[Row]) -> bool:
     """Whether rows of sql/activity.sql show every backend in full; our own is always among them."""
     return bool(rows) and bool(rows[0][_PRIVILEGED])
+
+
+def own_pid(rows: list[Row]) -> int:
+    """The process that made rows of sql/activity.sql, as the server calls it."""
+    return int(rows[0][_OWN_PID])
+
+
+def role(rows: list[Row]) -> str:
+    """`primary` or `standby`, by rows of sql/activity.sql."""
+    return "standby" if rows[0][_IN_RECOVERY] else "primary"
 
 
 def activity(rows: list[Row], names: Names) -> Activity:
@@ -118,16 +129,25 @@ def parameters(found: list[Row]) -> dict[str, float]:
 
 
 def facts(
-    settings: Row, found: Mapping[str, float], known: Names, provider_reserved: int
+    settings: Row, found: Mapping[str, float], known: Names, reserve: Reserve, server_role: str
 ) -> ServerFacts:
-    """The row of sql/settings.sql, with the `parameters` and the limits of `known`."""
-    version, version_num, in_recovery, most, superuser_reserved, reserved, tracks = settings[:7]
-    version_text, started_at = settings[7:]
+    """The row of sql/settings.sql, with the `parameters` and the limits of `known`.
+
+    Args:
+        settings: the row.
+        found: what `parameters` made.
+        known: what `names` made.
+        reserve: what the provider holds back.
+        server_role: what `role` made of the last poll.
+    """
+    version, version_num, most, superuser_reserved, reserved, tracks = settings[:6]
+    version_text, started_at, rds = settings[6:]
+    beyond = reserve.beyond(superuser_reserved + reserved, rds, version_num)
     return ServerFacts(
         version=text(version).split()[0],
         version_num=version_num,
-        role="standby" if in_recovery else "primary",
-        limits=Limits(most, superuser_reserved, reserved, provider_reserved),
+        role=server_role,
+        limits=Limits(most, superuser_reserved, reserved, beyond),
         role_limits=known.role_limits,
         database_limits=known.database_limits,
         track_activities=tracks,

@@ -22,6 +22,7 @@ from exporter.snapshot.server import Failure, Reason
 from exporter.sources.connection import Connection, Row, connect, shut_socket
 from exporter.sources.credentials import secret_parts
 from exporter.sources.errors import SourceError, classify
+from exporter.sources.reading import CLOSED, Reading
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Session:
     def __init__(  # noqa: PLR0913  what differs between servers, poolers and tests
         self,
         name: str,
-        params: Callable[[], dict[str, str]],
+        params: Callable[[], Awaitable[dict[str, str]]],
         greet: Greet,
         *,
         connect_deadline: float,
@@ -83,6 +84,7 @@ class Session:
         self._misses = 0
         self._missed_since = 0.0
         self._opening: Connection | None = None
+        self._reading = Reading()
         self._login: asyncio.Task[Connection] | None = None
         self._attempts = 0
         self._retry_at = -math.inf
@@ -155,7 +157,7 @@ class Session:
 
         Args:
             command: without parameters; a pooler's console takes none.
-            columns: those of interest; others are left out, and those that there are not are absent.
+            columns: those of interest; others are left out, and what is not there is absent.
             until: as for `fetch`.
 
         Raises:
@@ -168,6 +170,7 @@ class Session:
         for connection in (self._connection, self._opening):
             if connection is not None and (self._statement or self._login):
                 shut_socket(connection)
+        self._reading.cancel()
         if self._login is not None:
             self._login.cancel()
         await _settle(self._statement, self._login)
@@ -183,7 +186,7 @@ class Session:
         await self._drain(until)
         connection = self._connection
         if connection is None or connection.closed:
-            raise SourceError(Failure(Reason.NETWORK, "the session has ended"))
+            raise SourceError(CLOSED)
         task = self._statement = asyncio.create_task(read(connection))
         return await self._outcome(task, until)
 
@@ -228,7 +231,7 @@ class Session:
     async def _connect(self) -> Connection:
         """A new connection within the deadline; an attempt that outlived its own is waited for."""
         if self._login is None:
-            params = self._params()
+            params = await self._reading.params(self._params())
             self._secrets = secret_parts(params)
             self._login = asyncio.create_task(self._open(params))
         task = self._login

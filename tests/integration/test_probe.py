@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from exporter.config.server import Credentials
+from exporter.config.credentials import Credentials
 from exporter.demo.postgres import EmbeddedPostgres, free_port
 from exporter.snapshot.server import Probe, Reason
 from exporter.sources.probe import probe

@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 from pydantic import SecretStr
 
-from exporter.config.server import Credentials
+from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Reason
 from exporter.sources.probe import ConnectProbe
 from tests.support.postgres import children, eventually

@@ -38,9 +38,13 @@ def test_another_answer_than_before_is_followed_up_quickly(start_postgres):
     async def run() -> None:
         clock = Clock()
         ports = {"port": str(free_port())}
+
+        async def params() -> dict[str, str]:
+            return {"host": "127.0.0.1", "user": "u", "dbname": "postgres", **ports}
+
         session = Session(
             "db",
-            lambda: {"host": "127.0.0.1", "user": "u", "dbname": "postgres", **ports},
+            params,
             _welcome,
             connect_deadline=5.0,
             clock=clock,

@@ -7,9 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -325,48 +323,6 @@ def test_a_login_without_an_answer_is_late_and_not_repeated_at_once() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as service:
         asyncio.run(run(service))
-
-
-@contextlib.asynccontextmanager
-async def pooler(server: EmbeddedPostgres) -> AsyncIterator[int]:
-    """A relay that, as poolers do, gives clients a process id of its own; yields its port."""
-
-    ended: list[asyncio.Task[None]] = []
-
-    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        key = b"K\0\0\0\x0c"
-        while data := await source.read(65536):
-            at = data.find(key)
-            if at >= 0:
-                data = data[: at + 5] + struct.pack("!i", 1) + data[at + 9 :]
-            target.write(data)
-        target.close()
-        await target.wait_closed()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind = await asyncio.open_connection("127.0.0.1", server.port)
-        ended.append(asyncio.create_task(copy(reader, behind[1])))
-        ended.append(asyncio.create_task(copy(behind[0], writer)))
-
-    service = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield service.sockets[0].getsockname()[1]
-    finally:
-        service.close()
-        await asyncio.wait(ended, timeout=5)
-
-
-def test_a_pooler_is_refused(postgres16: EmbeddedPostgres) -> None:
-    async def run() -> None:
-        async with pooler(postgres16) as port:
-            dsn = f"postgresql://postgres@127.0.0.1:{port}?sslmode=disable&gssencmode=disable"
-            async with reading(dsn) as source:
-                failed = await failure(source)
-                assert failed.reason is Reason.POOLED
-                assert "Postgres itself" in failed.hint
-
-    asyncio.run(run())
-    assert eventually(lambda: not watchers(postgres16)) is True
 
 
 def test_a_line_that_is_cut_is_made_again(postgres16: EmbeddedPostgres) -> None:

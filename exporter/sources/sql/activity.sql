@@ -1,4 +1,5 @@
--- pgheadroom, every poll: all backends in groups, the server's clock and our privilege.
+-- pgheadroom, every poll: all backends in groups, the server's clock, our privilege, and its role: a
+-- promotion is seen at once.
 --
 -- The function, not the view: the view joins pg_database and pg_authid, and waits when one of them
 -- is locked. No query text. All backend types: which of them hold a slot is decided in
@@ -22,7 +23,8 @@ select g.datid,
        case when g.state = 'idle' then g.stale else 0 end,
        date_part('epoch', now()),
        (select pg_has_role('pg_read_all_stats', 'USAGE')),
-       (select pg_backend_pid())
+       (select pg_backend_pid()),
+       (select pg_is_in_recovery())
   from (select a.datid,
                a.usesysid,
                a.application_name,

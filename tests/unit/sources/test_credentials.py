@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from exporter.config.server import Credentials
+from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Reason
 from exporter.sources.credentials import check_dsn, conninfo, describe, secret_parts, tls_warning
 from exporter.sources.errors import SourceError

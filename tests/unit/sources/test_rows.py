@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import SessionCounters
 from exporter.snapshot.slots import Limits
 from exporter.sources import rows
@@ -102,17 +103,20 @@ def test_only_limits_that_are_set_are_kept() -> None:
 
 
 def test_settings_become_facts() -> None:
-    settings = (b"16.14 (Debian 16.14-1)", 160014, False, 100, 3, 2, True, b"PostgreSQL 16.14", 9.5)
+    version, text = b"16.14 (Debian 16.14-1)", b"PostgreSQL 16.14"
+    settings = (version, 160014, 100, 3, 2, True, text, 9.5, None)
     known = Names(role_limits={"app": 5}, datconnlimit={"shop": -1}, rolconnlimit={"app": 5})
-    facts = rows.facts(settings, {"max_connections": 100.0}, known, provider_reserved=7)
+    facts = rows.facts(settings, {"max_connections": 100.0}, known, Reserve("azure"), "primary")
     assert (facts.version, facts.version_num, facts.role) == ("16.14", 160014, "primary")
-    assert facts.limits == Limits(100, 3, 2, 7)
+    assert facts.limits == Limits(100, 3, 2, 10)
     assert facts.role_limits == {"app": 5}
     assert (facts.version_text, facts.started_at) == ("PostgreSQL 16.14", 9.5)
     assert facts.settings == {"max_connections": 100.0}
     assert (facts.datconnlimit, facts.rolconnlimit) == ({"shop": -1}, {"app": 5})
-    standby = rows.facts((b"13.1", 130001, True, 100, 3, 0, False, b"", 9.5), {}, Names(), 0)
+    on_rds = (b"13.1", 130001, 100, 3, 0, False, b"", 9.5, 2)
+    standby = rows.facts(on_rds, {}, Names(), Reserve("rds"), "standby")
     assert (standby.role, standby.track_activities) == ("standby", False)
+    assert standby.limits == Limits(100, 3, 0, 2)
 
 
 def test_counters_are_summed_over_the_databases() -> None:
