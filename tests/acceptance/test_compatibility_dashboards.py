@@ -1,13 +1,16 @@
 """What people's dashboards and rules ask a Prometheus that scrapes pgheadroom in the peer's place.
 
 The queries are those of the dashboards named, with Grafana's variables filled in as Grafana does.
+Prometheus has the configurations of docs/migrating.md.
 """
 
 import contextlib
 
 import pytest
+import yaml
 
 from exporter.demo.postgres import EmbeddedPostgres
+from tests.support.pages import ROOT, blocks
 from tests.support.peers import prometheus
 from tests.support.postgres import sessions
 from tests.support.receivers import eventually
@@ -15,16 +18,23 @@ from tests.support.watching import prepare, watched, watching
 
 SLOTS, USABLE = 20, 17
 JOB = "postgres-exporter"
-TARGET = {"release": "main", "kubernetes_namespace": "data", "pg_cluster": "hippo", "pod": "pg-0"}
+EXAMPLE = "pgheadroom.example.com:9970"
+ONE_SERVER, SEVERAL_SERVERS = blocks(ROOT / "docs" / "migrating.md", "yaml")[:2]
+PGMONITOR = {"pg_cluster": "hippo", "pod": "pg-0"}
 
 
-def scraping(address):
-    return {
-        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
-        "scrape_configs": [
-            {"job_name": JOB, "static_configs": [{"targets": [address], "labels": TARGET}]}
-        ],
-    }
+def scraping(example, address):
+    """`example`, over the pgheadroom at `address` and in a hurry."""
+    assert EXAMPLE in example
+    often = {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
+    return {"global": often, **yaml.safe_load(example.replace(EXAMPLE, address))}
+
+
+def scraping_one_server(address):
+    found = scraping(ONE_SERVER, address)
+    (job,) = found["scrape_configs"]
+    job["static_configs"][0]["labels"] |= PGMONITOR
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +52,7 @@ def asked(tmp_path_factory):
         (busy,) = enter(sessions(server, 1, dbname="shop", application_name="batch"))
         busy.pgconn.send_query(b"begin; select pg_sleep(600)")
         watch.wait_for_used(USABLE + 2)
-        found = enter(prometheus(folder, scraping(watch.address)))
+        found = enter(prometheus(folder, scraping_one_server(watch.address)))
         rate = "rate(pg_stat_activity_max_tx_duration[2m])"
         eventually(lambda: bool(found.query(rate)), "two scrapes", 20)
         counted = f'pg_stat_database_numbackends{{datname="shop"}} == {USABLE + 1}'
@@ -167,3 +177,25 @@ def test_rules_on_what_is_well_are_quiet_and_have_data(asked):
     }
     slow = "avg by (datname) (rate(pg_stat_activity_max_tx_duration[2m]))"
     assert {each["metric"]["datname"] for each in asked.query(slow)} >= {"shop", "template0"}
+
+
+def test_several_servers_are_probed_by_name_and_none_is_counted_twice(tmp_path, start_postgres):
+    server = prepare(start_postgres(18))
+    watch = watching(tmp_path, [watched(server, "prod"), watched(server, "staging")])
+    with (
+        watch.running(),
+        sessions(server, 3, dbname="template1"),
+        prometheus(tmp_path, scraping(SEVERAL_SERVERS, watch.address)) as found,
+    ):
+        clients = (
+            'sum by (job, instance, server) (pg_stat_activity_count{datname="template1"}) == 3'
+        )
+        eventually(lambda: len(found.query(clients)) == 2, "both servers probed", 20)
+        assert sorted(
+            (each["metric"]["job"], each["metric"]["instance"], each["metric"]["server"])
+            for each in found.query(clients)
+        ) == [(JOB, "prod", "prod"), (JOB, "staging", "staging")]
+        own = 'pgheadroom_up{job="pgheadroom"} == 1'
+        eventually(lambda: len(found.query(own)) == 2, "pgheadroom scraped", 20)
+        assert found.label_values("job", "pgheadroom_up") == ["pgheadroom"]
+        assert found.label_values("job", "pg_up") == [JOB]

@@ -7,6 +7,7 @@ import subprocess
 import psycopg
 import pytest
 
+from tests.support.pages import ROOT
 from tests.support.peers import debian_program, get, postgres_exporter, samples
 from tests.support.postgres import sessions
 from tests.support.receivers import eventually
@@ -95,6 +96,12 @@ def durations(series):
     return {key: value for key, value in series.items() if key[0] == DURATION}
 
 
+def documented():
+    """The series in the table of docs/migrating.md; 18 has all of them."""
+    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `(pg_\w+)` \|", page, re.MULTILINE))
+
+
 def types(text):
     return dict(re.findall(r"^# TYPE (pg_\w+) (\w+)$", text, re.MULTILINE))
 
@@ -149,6 +156,8 @@ def test_the_series_agree_value_by_value(tmp_path, start_postgres, major):
         check_what_was_compared(both)
         check_durations(both)
         check_own_sessions(both)
+        if major >= 18:
+            assert types(both.ours).keys() == documented()
 
 
 def check_what_was_compared(both):
