@@ -69,10 +69,11 @@ class Board:
         self._poolers[entry.name] = replace(entry, turns=turns)
         self.generation += 1
 
-    def arrange(self, servers: Iterable[str]) -> None:
-        """Keep the entries of `servers` alone, in that order."""
-        known = self._entries
+    def arrange(self, servers: Iterable[str], poolers: Iterable[str] = ()) -> None:
+        """Keep the entries of `servers` and `poolers` alone, in that order."""
+        known, pooled = self._entries, self._poolers
         self._entries = {name: known[name] for name in servers if name in known}
+        self._poolers = {name: pooled[name] for name in poolers if name in pooled}
         self.generation += 1
 
     def get(self, server: str) -> Entry | None:
