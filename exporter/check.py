@@ -16,7 +16,9 @@ from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.load import load_rules
+from exporter.snapshot.failing import explained
 from exporter.snapshot.server import Failure, Probe, Reason, ServerState
+from exporter.sources.credentials import describe as describe_dsn
 from exporter.sources.errors import SourceError
 from exporter.sources.postgres import PostgresSource
 
@@ -40,6 +42,8 @@ class Checked:
     """One server as it is now. `code` is 0 ok, 1 warning, 2 critical, 3 could not be seen."""
 
     server: str
+    tried: str
+    """Where it was looked for: role@host:port/database."""
     situation: Situation
     probe: str
     findings: tuple[Finding, ...]
@@ -74,6 +78,7 @@ async def _checked(config: Config, server: Server, rules: RuleSet) -> Checked:
     probe = state.probes.get("direct")
     return Checked(
         server.name,
+        describe_dsn(server.dsn.get_secret_value()),
         describe(state, None, now),
         _probe_words(probe),
         findings,
@@ -92,9 +97,10 @@ async def _look(config: Config, server: Server) -> ServerState:
                 state, snapshot=await source.poll(time.time(), expected_used_ratio=None)
             )
     except SourceError as error:
-        state = replace(state, failure=error.failure, failing_since=time.time())
+        failure = explained(error.failure, "")
+        state = replace(state, failure=failure, failing_since=time.time())
     except TimeoutError:
-        late = Failure(Reason.LATE, "no answer in time")
+        late = explained(Failure(Reason.LATE, "no answer in time"), "")
         state = replace(state, failure=late, failing_since=time.time())
     if server.probe.enabled:
         state = replace(state, probes={"direct": await source.probe(time.time())})

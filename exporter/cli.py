@@ -117,7 +117,8 @@ def _print_checked(checked: Checked) -> None:
     words = {0: "ok", 1: "WARNING", 2: "CRITICAL", 3: "NOT SEEN"}
     situation = checked.situation
     click.secho(f"{checked.server}  {words[checked.code]}", bold=True)
-    for line in (situation.failure, situation.arithmetic, checked.probe):
+    failure = f"{checked.tried}: {situation.failure}" if situation.failure else ""
+    for line in (failure, situation.arithmetic, checked.probe):
         if line:
             click.echo(f"  {line}")
     if situation.states:

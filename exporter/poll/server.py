@@ -59,6 +59,8 @@ class Plan:
     thresholds: Mapping[str, float]
     forecast: Forecast
     alerter: Alerter
+    tried: str = ""
+    """Where its polls go, without secrets."""
 
 
 class Watch(Turns[ServerState]):
@@ -67,6 +69,7 @@ class Watch(Turns[ServerState]):
     def __init__(self, name: str, source: Source, plan: Plan, desk: Desk) -> None:
         state = ServerState(name, thresholds=dict(plan.thresholds))
         super().__init__(name, name, plan.polling, state, plan.alerter, desk)
+        self.tried = plan.tried
         self._source = source
         self._forecast = plan.forecast
         self._forecaster = Forecaster(plan.forecast)
@@ -79,7 +82,7 @@ class Watch(Turns[ServerState]):
 
     def follow(self, plan: Plan) -> None:
         """Go on with another plan; the history, the alerts and the incidents stay."""
-        self._polling, self._alerter = plan.polling, plan.alerter
+        self._polling, self._alerter, self.tried = plan.polling, plan.alerter, plan.tried
         self._state = replace(self._state, thresholds=dict(plan.thresholds))
         if plan.forecast != self._forecast:
             self._forecast = plan.forecast

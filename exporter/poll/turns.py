@@ -20,7 +20,7 @@ from exporter.config.server import Polling
 from exporter.metrics.families import Families
 from exporter.poll.desk import Desk
 from exporter.rules.evaluate import Index
-from exporter.snapshot.failing import Failing, News
+from exporter.snapshot.failing import Failing, News, explained
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import Failure, Probe, ServerState
 from exporter.sources.errors import SourceError
@@ -58,6 +58,8 @@ class Turns(ABC, Generic[State]):
         self._state: State = state
         self._alerter = alerter
         self._desk = desk
+        self.tried = ""
+        """Where polls go, without secrets, for people who read why they fail."""
         self._failing = Failing()
         self._retired = False
         self._sources = 0
@@ -162,6 +164,7 @@ class Turns(ABC, Generic[State]):
         self._poll_seconds.append(seconds)
 
     def _failed(self, failure: Failure, now: float) -> None:
+        failure = explained(failure, self.tried)
         news = self._failing.failed(failure, now)
         if news is not None:
             self._tell(news)

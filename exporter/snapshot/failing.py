@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.snapshot.server import Failure, Reason
 
@@ -12,6 +12,29 @@ from exporter.snapshot.server import Failure, Reason
 REMIND_SECONDS = 300.0
 #: So many changes are told within that time; reasons that take turns are no news after these.
 MOST_CHANGES = 10
+
+
+#: What to do where the failure itself does not say it better.
+_ADVICE: Mapping[Reason, str] = {
+    Reason.REFUSED: "end sessions that nobody needs; pgheadroom's own is kept once it has one",
+    Reason.ROLE_LIMIT: "raise the role's CONNECTION LIMIT",
+    Reason.DATABASE_LIMIT: "raise the database's CONNECTION LIMIT",
+    Reason.UNPRIVILEGED: "grant pg_read_all_stats to the role: pgheadroom grants prints the SQL",
+    Reason.LATE: "see whether the server is overloaded or stopped, and what drops packets to it",
+    Reason.AUTH: "check the role and its password, and pg_hba.conf",
+    Reason.TLS: "check sslmode, sslrootcert and the server's certificate",
+    Reason.NETWORK: "check the host and port, and whether the server listens there",
+    Reason.STARTING: "wait for it; the server's log says what it is doing",
+    Reason.POOLED: "give the address of Postgres itself, not of the pooler",
+    Reason.ERROR: "see the server's log at this time",
+}
+
+
+def explained(failure: Failure, tried: str) -> Failure:
+    """`failure` with what was tried and, where it says nothing of that, what to do."""
+    return replace(
+        failure, tried=failure.tried or tried, hint=failure.hint or _ADVICE[failure.reason]
+    )
 
 
 @dataclass(frozen=True, slots=True)

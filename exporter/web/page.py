@@ -60,13 +60,21 @@ def _server(entry: Entry, now: float) -> str:
     word = level or ("ok" if entry.state.up else "not seen")
     parts = [
         f'<h2>{escape(entry.state.server)} <span class="tag {level or ""}">{word}</span></h2>',
-        f"<p>{escape(situation.failure)}</p>" if situation.failure else "",
+        _failure(entry, situation),
     ]
     if situation.used is not None:
         parts += [_bar(situation, level), _facts(situation), _holders(situation)]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
     return "".join([*parts, _alerts(entry.book)])
+
+
+def _failure(entry: Entry, situation: Situation) -> str:
+    """Why polls fail, and where they go: an address is for this page, not for notifications."""
+    if entry.state.failure is None:
+        return ""
+    tried = entry.state.failure.tried
+    return f"<p>{escape(f'{tried}: ' if tried else '')}{escape(situation.failure)}</p>"
 
 
 def _level(entry: Entry) -> str:
