@@ -72,9 +72,8 @@ def postgres(
     return shared_postgres(request.param)
 
 
-@pytest.fixture
-def start_postgres() -> Iterator[StartPostgres]:
-    """Starts a server of one's own: `start_postgres(16, hba=[...], max_connections=20)`."""
+@contextlib.contextmanager
+def _starting() -> Iterator[StartPostgres]:
     servers: list[EmbeddedPostgres] = []
 
     def start(
@@ -86,3 +85,17 @@ def start_postgres() -> Iterator[StartPostgres]:
     yield start
     for server in servers:
         server.remove()
+
+
+@pytest.fixture
+def start_postgres() -> Iterator[StartPostgres]:
+    """Starts a server of one's own: `start_postgres(16, hba=[...], max_connections=20)`."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared() -> Iterator[StartPostgres]:
+    """The same for all tests of a module."""
+    with _starting() as start:
+        yield start

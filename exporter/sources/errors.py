@@ -30,6 +30,7 @@ _NOT_A_CONSOLE = "that is a Postgres server: give the address of PgBouncer"
 _DIRECT = "give the address of Postgres itself, not of the pooler"
 _NO_TLS = "turn TLS on in the server, or set sslmode=prefer where the network is trusted"
 _CERTIFICATE = "check sslrootcert, and that the host in the DSN is the one in the certificate"
+_CLIENT_CERTIFICATE = "name sslcert and sslkey in the DSN; the certificate is for the role"
 _ADDRESS = "check the host and port in the DSN, and whether the server listens there"
 
 _Row = tuple[str, Reason, str]
@@ -52,6 +53,7 @@ TABLE: tuple[_Row, ...] = (
     (r"permission denied for database ", Reason.AUTH, "GRANT CONNECT ON DATABASE to the role"),
     (r"no such user", Reason.AUTH, "add the user to PgBouncer's auth_file"),
     (r"not allowed", Reason.AUTH, "add the user to PgBouncer's stats_users"),
+    (r"connection requires a valid client certificate", Reason.AUTH, _CLIENT_CERTIFICATE),
     (r"authentication method .* not supported", Reason.AUTH, ""),
     (r"server does not support SSL", Reason.TLS, _NO_TLS),
     (r"SSL required", Reason.TLS, "set sslmode=verify-full"),
