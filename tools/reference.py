@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ def _pooler_state() -> PoolerState:
 
 def _settings() -> list[str]:
     """Every setting that is read, by the name that rows.parameters gives it."""
-    sql = (ROOT / "exporter" / "sources" / "sql" / "parameters.sql").read_text(encoding="utf-8")
+    sql = (files("exporter.sources") / "sql" / "parameters.sql").read_text(encoding="utf-8")
     names = re.findall(r"'(\w+)'", sql.partition("where name in")[2])
     return [f"{name}_seconds" if _TIME.search(name) else name for name in names]
 
