@@ -19,7 +19,7 @@ from exporter.config import events
 from exporter.config.model import Config, listen_address
 from exporter.fleet import Fleet, make_alerter
 from exporter.metrics.families import Families
-from exporter.metrics.telemetry import Receiving, Reload, own_families
+from exporter.metrics.telemetry import Late, Receiving, Reload, own_families
 from exporter.notify.clock import Clocks
 from exporter.notify.dispatcher import Dispatcher
 from exporter.notify.outbox import Outbox
@@ -230,7 +230,9 @@ class App:
         ]
         reload = Reload(self._reloader.successful, self._reloader.succeeded_at)
         writable = self._outbox.store.health().writable
-        return own_families(receivers, reload, writable=writable)
+        lateness = self._schedule.lateness
+        late = Late(lateness.buckets, lateness.count, lateness.sum)
+        return own_families(receivers, reload, late, writable=writable)
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [

@@ -18,24 +18,53 @@ from apscheduler.triggers.interval import IntervalTrigger
 log = logging.getLogger(__name__)
 
 Turn = Callable[[], Awaitable[None]]
+#: Seconds by which a turn may begin late: a timer grain, a busy loop, too small a machine.
+LATE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WATCHDOG_SECONDS = 0.5
 OVERDUE_INTERVALS = 2.0
+
+
+class Lateness:
+    """How late turns began, for reasons of ours: what a slow endpoint does to its own turns is not.
+
+    `buckets` is cumulative, by upper bound in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.buckets = dict.fromkeys(LATE_BUCKETS, 0)
+        self.count = 0
+        self.sum = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Count a turn that began `seconds` late; one that is early counts as in time."""
+        self.count += 1
+        self.sum += max(0.0, seconds)
+        for bound in LATE_BUCKETS:
+            self.buckets[bound] += seconds <= bound
 
 
 class Job:
     """One endpoint's turn, repeated at an interval that it may change; never two at once."""
 
-    def __init__(self, name: str, turn: Turn, interval: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, turn: Turn, interval: Callable[[], float], lateness: Lateness
+    ) -> None:
         self.name = name
+        self._lateness = lateness
         self._turn = turn
         self._interval = interval
         self.seconds = interval()
         self.running: asyncio.Task[None] | None = None
         self.began_at = float("-inf")
+        self.due_at: float | None = None
+        """When the next turn should begin by the loop's clock, None where nobody can say."""
 
     async def run(self) -> None:
         """One turn. What goes wrong is logged: the next turn comes all the same."""
-        self.began_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.began_at = loop.time()
+        if self.due_at is not None:
+            self._lateness.note(self.began_at - self.due_at)
         self.running = asyncio.current_task()
         try:
             await self._turn()
@@ -43,6 +72,8 @@ class Job:
             log.exception("turn failed", extra={"job": self.name})
         finally:
             self.running = None
+            following = self.began_at + self.seconds
+            self.due_at = following if following > loop.time() else None
 
     def ask(self) -> bool:
         """Take up the interval as it is now; whether it is another one."""
@@ -63,6 +94,7 @@ class Schedule:
     def __init__(self) -> None:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._jobs: dict[str, Job] = {}
+        self.lateness = Lateness()
         self._watchdog: asyncio.Task[None] | None = None
         self._seen_at = float("-inf")
 
@@ -73,7 +105,7 @@ class Schedule:
 
         The first time is after `delay` seconds, less as many whole intervals as there are in it.
         """
-        job = Job(name, turn, interval)
+        job = Job(name, turn, interval, self.lateness)
         self._jobs[name] = job
         self._scheduler.add_job(
             self._run,
@@ -129,6 +161,7 @@ class Schedule:
             self._reschedule(job)
 
     def _reschedule(self, job: Job) -> None:
+        job.due_at = asyncio.get_running_loop().time() + job.seconds
         self._scheduler.reschedule_job(
             job.name, trigger=IntervalTrigger(seconds=job.seconds, timezone=UTC)
         )

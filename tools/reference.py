@@ -22,7 +22,7 @@ from exporter.metrics.families import Families, merged
 from exporter.metrics.pool_view import PoolerCaps
 from exporter.metrics.pooler import pooler_families
 from exporter.metrics.server import server_families
-from exporter.metrics.telemetry import Receiving, Reload, own_families
+from exporter.metrics.telemetry import Late, Receiving, Reload, own_families
 from exporter.metrics.view import Caps
 from exporter.snapshot.activity import Activity, BackendGroup
 from exporter.snapshot.pool import ClientGroup, Pool, PoolDatabase, PoolerFacts, PoolerSnapshot
@@ -183,7 +183,9 @@ def every_family() -> tuple[Families, ...]:
     """The families of a server with something of everything, of its alerts, and of ourselves."""
     alert = ({"server": "prod", "alertname": "X", "severity": "critical"}, "firing")
     slack = Receiving("slack", {"delivered": 1}, 1, 0, 2.0, False, {1.0: 1}, 1, 0.5)  # noqa: FBT003  a row
-    own = own_families([slack], Reload(successful=True, at=1000.0), writable=True)
+    own = own_families(
+        [slack], Reload(successful=True, at=1000.0), Late({1.0: 1}, 1, 0.1), writable=True
+    )
     server = server_families(_state(), Caps(), 1001.0)
     pooler = pooler_families(_pooler_state(), PoolerCaps(), 1001.0)
     return server, pooler, alert_families([alert]), own

@@ -31,9 +31,26 @@ class Reload:
     at: float
 
 
-def own_families(receivers: Iterable[Receiving], reload: Reload, *, writable: bool) -> Families:
+@dataclass(frozen=True, slots=True)
+class Late:
+    """How late turns began. Buckets are cumulative by upper bound in seconds."""
+
+    buckets: Mapping[float, int]
+    count: int
+    sum: float
+
+
+def own_families(
+    receivers: Iterable[Receiving], reload: Reload, late: Late, *, writable: bool
+) -> Families:
     """What the self rules evaluate and `/metrics` shows of the alerter."""
     builder = Builder()
+    builder.histogram(
+        "pgheadroom_turn_late_seconds",
+        "How late polls and probes began: whether this machine is large enough for its servers.",
+        {**late.buckets, float("inf"): late.count},
+        late.sum,
+    )
     builder.gauge(
         "pgheadroom_config_last_reload_successful",
         "Whether the configuration could be used when it was last read; if not, the one before is.",

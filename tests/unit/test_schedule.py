@@ -1,8 +1,9 @@
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from exporter.schedule import Job, Schedule
+from exporter.schedule import Job, Lateness, Schedule
 
 
 async def until(condition, seconds=5.0):
@@ -98,7 +99,7 @@ def test_overdue_is_of_the_monotonic_clock_and_not_while_a_turn_runs():
         async def turn():
             assert not job.overdue(job.began_at + 100)
 
-        job = Job("a", turn, lambda: 2.0)
+        job = Job("a", turn, lambda: 2.0, Lateness())
         await job.run()
         assert not job.overdue(job.began_at + 3.9)
         assert job.overdue(job.began_at + 4.1)
@@ -200,3 +201,40 @@ def test_a_shorter_interval_need_not_wait_for_the_longer_one():
         await schedule.stop(0.1)
 
     asyncio.run(scenario())
+
+
+def test_lateness_is_of_our_own_making_and_counted_by_its_size():
+    async def scenario():
+        schedule = Schedule()
+        turns: list[int] = []
+
+        async def turn():
+            turns.append(1)
+            if len(turns) == 1:
+                return
+            # Longer than the interval: the next turn waits for this one, which is nobody's delay.
+            await asyncio.sleep(0.3)
+
+        schedule.every("a", turn, lambda: 0.2)
+        schedule.start()
+        await until(lambda: len(turns) == 1)
+        # What a loop that is busy elsewhere does to a turn.
+        threading.Event().wait(0.5)
+        await until(lambda: len(turns) == 4)
+        await schedule.stop(0.1)
+        return schedule.lateness
+
+    lateness = asyncio.run(scenario())
+    assert lateness.count == 1
+    assert lateness.buckets[0.1] == 0
+    assert lateness.buckets[10.0] == 1
+    assert lateness.sum >= 0.25
+
+
+def test_early_is_in_time():
+    lateness = Lateness()
+    for seconds in (-0.1, 0.0, 0.7):
+        lateness.note(seconds)
+    assert (lateness.count, lateness.sum) == (3, 0.7)
+    assert lateness.buckets[0.005] == 2
+    assert lateness.buckets[1.0] == 3
