@@ -1,4 +1,4 @@
-"""The watched servers: a source, a watch and jobs for each, as the configuration in force says.
+"""The watched servers and poolers: a source, a watch and jobs for each, as configured.
 
 A reload changes what is there instead of making it anew. A session is given up only when its login
 would be another one: at exhaustion it is a slot that nobody gets back.
@@ -10,18 +10,22 @@ import asyncio
 import logging
 import platform
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import Any, Protocol
 
 from exporter import __version__
 from exporter.alerting.alerter import Alerter
 from exporter.alerting.message import Sender
-from exporter.alerting.routing import Routing
+from exporter.alerting.muting import Muting
+from exporter.alerting.routing import Routing, manners_of
+from exporter.config.credentials import Credentials
 from exporter.config.difference import same_login
 from exporter.config.model import Config
+from exporter.config.pooler import Pooler
 from exporter.config.server import Server
-from exporter.poll import Desk, Plan, Watch
+from exporter.poll import Desk, Plan, PoolerPlan, PoolerWatch, Turns, Watch, pooler_key
 from exporter.schedule import Schedule
-from exporter.sources.credentials import tls_warning
+from exporter.sources.credentials import addresses, describe, tls_warning
+from exporter.sources.pgbouncer import PgbouncerSource
 from exporter.sources.postgres import PostgresSource
 
 log = logging.getLogger(__name__)
@@ -35,20 +39,120 @@ def make_alerter(config: Config, labels: Mapping[str, str]) -> Alerter:
     """Who decides for an endpoint that the configuration gives `labels`."""
     source = f"pgheadroom {__version__} on {platform.node()}"
     sender = Sender(config.install_id, source, config.external_url, dict(labels))
-    return Alerter(Routing(config.effective_routes, dict(labels)), sender)
+    routing = Routing(config.effective_routes, dict(labels), manners_of(config.receivers))
+    return Alerter(routing, sender, Muting(config.mutes, config.inhibit))
 
 
-@dataclass(slots=True)
-class Member:
-    """One server of the fleet."""
+class Member(Protocol):
+    """One server or pooler of the fleet."""
 
-    server: Server
-    source: PostgresSource
-    watch: Watch
+    @property
+    def watch(self) -> Turns[Any]:
+        """Its turns."""
+
+    @property
+    def probed(self) -> bool:
+        """Whether a new client tries from time to time."""
+
+    async def change(self, config: Config, entry: Any) -> Iterable[Awaitable[None]]:  # noqa: ANN401  a Server or a Pooler, as it began
+        """Go on with `entry` as it is now; what is to be closed."""
+
+    async def close(self) -> None:
+        """End its session."""
+
+
+class ServerMember:
+    """One server."""
+
+    def __init__(self, config: Config, server: Server, desk: Desk) -> None:
+        self._server = server
+        self._source = self._new_source(config)
+        self.watch = Watch(server.name, self._source, self._plan(config), desk)
+
+    @property
+    def probed(self) -> bool:
+        """See `Member`."""
+        return self._server.probe.enabled
+
+    async def change(self, config: Config, entry: Server) -> Iterable[Awaitable[None]]:
+        """See `Member`."""
+        before, self._server = self._server, entry
+        self.watch.follow(self._plan(config))
+        if same_login(before, entry):
+            await self._source.adopt(entry, config.polling_of(entry))
+            return ()
+        old, self._source = self._source, self._new_source(config)
+        self.watch.use(self._source)
+        return (old.close(),)
+
+    async def close(self) -> None:
+        """See `Member`."""
+        await self._source.close()
+
+    def _plan(self, config: Config) -> Plan:
+        server = self._server
+        return Plan(
+            config.polling_of(server),
+            config.thresholds_of(server),
+            config.forecast,
+            make_alerter(config, server.labels),
+            describe(server.dsn.get_secret_value()),
+        )
+
+    def _new_source(self, config: Config) -> PostgresSource:
+        _warn_of_tls(self._server, server=self._server.name)
+        return PostgresSource(self._server, config.polling_of(self._server))
+
+
+class PoolerMember:
+    """One pooler."""
+
+    def __init__(self, config: Config, pooler: Pooler, desk: Desk) -> None:
+        self._pooler = pooler
+        self._source = self._new_source(config)
+        self.watch = PoolerWatch(pooler.name, self._source, self._plan(config), desk)
+
+    @property
+    def probed(self) -> bool:
+        """See `Member`."""
+        probe = self._pooler.probe
+        return probe.enabled and probe.credentials is not None
+
+    async def change(self, config: Config, entry: Pooler) -> Iterable[Awaitable[None]]:
+        """See `Member`."""
+        before, self._pooler = self._pooler, entry
+        self.watch.follow(self._plan(config))
+        if same_login(before, entry):
+            await self._source.adopt(entry, config.polling_of(entry))
+            return ()
+        old, self._source = self._source, self._new_source(config)
+        self.watch.use(self._source)
+        return (old.close(),)
+
+    async def close(self) -> None:
+        """See `Member`."""
+        await self._source.close()
+
+    def _plan(self, config: Config) -> PoolerPlan:
+        pooler = self._pooler
+        fronted = (each for each in config.servers if each.name == pooler.server)
+        return PoolerPlan(
+            config.polling_of(pooler),
+            config.pooler_thresholds_of(pooler),
+            make_alerter(config, {**pooler.labels, "pooler": pooler.name}),
+            pooler.server,
+            tuple(where for each in fronted for where in addresses(each.dsn.get_secret_value())),
+            pooler.clients,
+            describe(pooler.dsn.get_secret_value()),
+        )
+
+    def _new_source(self, config: Config) -> PgbouncerSource:
+        _warn_of_tls(self._pooler, pooler=self._pooler.name)
+        return PgbouncerSource(self._pooler, config.polling_of(self._pooler))
 
 
 class Fleet:
-    """All watched servers. Nothing is watched before the first `follow`."""
+    """All watched servers and poolers. Nothing is watched before the first `follow`."""
 
     def __init__(self, desk: Desk, schedule: Schedule) -> None:
         self._desk = desk
@@ -57,22 +161,25 @@ class Fleet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The servers, in the order of the configuration."""
+        """The servers and poolers as the journal knows them, in the order of the configuration."""
         return tuple(self._members)
 
     async def follow(self, config: Config) -> None:
         """Begin, change and end watches until they are those of `config`."""
-        wanted = {server.name: server for server in config.servers}
+        wanted: dict[str, Server | Pooler] = {each.name: each for each in config.servers}
+        wanted |= {pooler_key(each.name): each for each in config.poolers}
         closing = [self._end(name) for name in self._members if name not in wanted]
         added = 0
-        for name, server in wanted.items():
+        for name, entry in wanted.items():
             if name in self._members:
-                closing += await self._change(self._members[name], config, server)
+                closing += await self._members[name].change(config, entry)
+                self._schedule_probe(name, 0.0)
             else:
-                self._members[name] = self._begin(config, server, added * SPREAD_SECONDS)
+                self._begin(name, config, entry, added * SPREAD_SECONDS)
                 added += 1
         self._members = {name: self._members[name] for name in wanted}
-        self._desk.board.arrange(wanted)
+        servers, poolers = config.servers, config.poolers
+        self._desk.board.arrange((s.name for s in servers), (p.name for p in poolers))
         self._schedule.reconsider()
         await asyncio.gather(*closing, return_exceptions=True)
 
@@ -91,59 +198,38 @@ class Fleet:
 
     async def close(self) -> None:
         """End every session."""
-        closing = [member.source.close() for member in self._members.values()]
+        closing = [member.close() for member in self._members.values()]
         await asyncio.gather(*closing, return_exceptions=True)
 
-    def _begin(self, config: Config, server: Server, delay: float) -> Member:
-        source = _source(config, server)
-        watch = Watch(server.name, source, _plan(config, server), self._desk)
-        member = Member(server, source, watch)
-        self._schedule.every(f"poll/{server.name}", watch.turn, watch.interval, delay)
-        self._schedule_probe(member, delay)
-        return member
+    def _begin(self, name: str, config: Config, entry: Server | Pooler, delay: float) -> None:
+        member: Member
+        if isinstance(entry, Pooler):
+            member = PoolerMember(config, entry, self._desk)
+        else:
+            member = ServerMember(config, entry, self._desk)
+        self._members[name] = member
+        watch = member.watch
+        self._schedule.every(f"poll/{name}", watch.turn, watch.interval, delay)
+        self._schedule_probe(name, delay)
 
     def _end(self, name: str) -> Awaitable[None]:
         member = self._members[name]
         self._schedule.remove(f"poll/{name}")
         self._schedule.remove(f"probe/{name}")
         member.watch.retire()
-        return member.source.close()
+        return member.close()
 
-    async def _change(
-        self, member: Member, config: Config, server: Server
-    ) -> Iterable[Awaitable[None]]:
-        """Go on with `server` as it is now; what is to be closed."""
-        before, member.server = member.server, server
-        member.watch.follow(_plan(config, server))
-        self._schedule_probe(member, 0.0)
-        if same_login(before, server):
-            await member.source.adopt(server, config.polling_of(server))
-            return ()
-        old, member.source = member.source, _source(config, server)
-        member.watch.use(member.source)
-        return (old.close(),)
-
-    def _schedule_probe(self, member: Member, delay: float) -> None:
-        name = f"probe/{member.server.name}"
-        if not member.server.probe.enabled:
-            self._schedule.remove(name)
+    def _schedule_probe(self, name: str, delay: float) -> None:
+        member, job = self._members[name], f"probe/{name}"
+        if not member.probed:
+            self._schedule.remove(job)
             member.watch.forget_probes()
-        elif not self._schedule.has(name):
+        elif not self._schedule.has(job):
             watch = member.watch
-            self._schedule.every(name, watch.probe_turn, watch.probe_interval, delay)
+            self._schedule.every(job, watch.probe_turn, watch.probe_interval, delay)
 
 
-def _plan(config: Config, server: Server) -> Plan:
-    return Plan(
-        config.polling_of(server),
-        config.thresholds_of(server),
-        config.forecast,
-        make_alerter(config, server.labels),
-    )
-
-
-def _source(config: Config, server: Server) -> PostgresSource:
-    warning = tls_warning(server.dsn.get_secret_value())
+def _warn_of_tls(credentials: Credentials, **keys: str) -> None:
+    warning = tls_warning(credentials.dsn.get_secret_value())
     if warning:
-        log.warning("weak TLS", extra={"server": server.name, "detail": warning})
-    return PostgresSource(server, config.polling_of(server))
+        log.warning("weak TLS", extra={**keys, "detail": warning})

@@ -6,6 +6,7 @@ from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
 from exporter.poll.pooler import PoolerPlan, PoolerSource, PoolerWatch, pooler_key
 from exporter.poll.server import CLIMBING_RATIO, KEPT, Plan, Source, Watch
+from exporter.poll.turns import Turns
 
 __all__ = [
     "CLIMBING_RATIO",
@@ -18,6 +19,7 @@ __all__ = [
     "PoolerWatch",
     "SelfWatch",
     "Source",
+    "Turns",
     "Watch",
     "pooler_key",
 ]

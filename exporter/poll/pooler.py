@@ -54,6 +54,8 @@ class PoolerPlan:
     server: str | None = None
     addresses: tuple[str, ...] = ()
     clients: bool = False
+    tried: str = ""
+    """Where its polls go, without secrets."""
 
 
 class PoolerWatch(Turns[PoolerState]):
@@ -67,6 +69,7 @@ class PoolerWatch(Turns[PoolerState]):
             exports_clients=plan.clients,
         )
         super().__init__(name, pooler_key(name), plan.polling, state, plan.alerter, desk)
+        self.tried = plan.tried
         self._source = source
         self._plan = plan
         self._caps = PoolerCaps()
@@ -80,6 +83,7 @@ class PoolerWatch(Turns[PoolerState]):
     def follow(self, plan: PoolerPlan) -> None:
         """Go on with another plan; the alerts and the incidents stay."""
         self._plan, self._polling, self._alerter = plan, plan.polling, plan.alerter
+        self.tried = plan.tried
         self._state = replace(
             self._state,
             server=plan.server or self.name,

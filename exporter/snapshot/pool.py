@@ -336,12 +336,12 @@ class PoolerSnapshot:
                 continue
             users = [pool.user for pool in self.pools if pool.database == each.name]
             for user in users or [each.force_user]:
-                size = sum(self._size(each, user))
+                # From 1.24 on a pool_size of 0 was seen to be no limit: the database's own is all.
+                size = sum(self._size(each, user)) or each.max_connections or 0
                 by_database[each.name] += size
                 by_user[user] += size
             most = each.max_connections or by_database[each.name]
-            # From 1.24 on a pool_size of 0 was seen to be no limit; the database's own is then all.
-            bounded += min(by_database[each.name] or most, most)
+            bounded += min(by_database[each.name], most)
         limits = {user: self._user_limits(user)[0] or size for user, size in by_user.items()}
         return min(bounded, sum(min(size, limits[user]) for user, size in by_user.items()))
 

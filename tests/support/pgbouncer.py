@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from pydantic import SecretStr
@@ -186,7 +184,9 @@ def leads_to(server: EmbeddedPostgres, **more: Setting) -> str:
 
 
 @contextlib.asynccontextmanager
-async def console(dsn: str, polling: Polling | None = None, **options: object):
+async def console(
+    dsn: str, polling: Polling | None = None, **options: Any
+) -> AsyncIterator[PgbouncerSource]:
     """A source for the console at `dsn`, closed when the block ends."""
     pooler = Pooler.model_validate({"name": "pgb", "dsn": SecretStr(dsn), **options})
     source = PgbouncerSource(pooler, polling or Polling())
@@ -196,21 +196,16 @@ async def console(dsn: str, polling: Polling | None = None, **options: object):
         await source.close()
 
 
-async def seen(dsn: str, **options: object) -> PoolerSnapshot:
+async def seen(dsn: str, **options: Any) -> PoolerSnapshot:
     """One snapshot."""
     async with console(dsn, **options) as source:
         return await source.poll(NOW)
 
 
-async def refusal(dsn: str, **options: object) -> Failure:
+async def refusal(dsn: str, **options: Any) -> Failure:
     """Why a poll fails; an assertion error when it does not."""
     try:
         await seen(dsn, **options)
     except SourceError as error:
         return error.failure
     raise AssertionError("the poll succeeded")
-
-
-def socket_directory(home: Path) -> str:
-    """The directory of a unix socket, as libpq wants it."""
-    return os.fspath(home)
