@@ -7,13 +7,18 @@ from exporter.metrics.view import View
 
 
 def add_info(builder: Builder, view: View) -> None:
-    """Add the version and the role."""
+    """Add the version, the role and the start."""
     builder.gauge(
         "pgheadroom_server_info",
         "Always 1; the labels say what the server is.",
         1,
         version=view.snapshot.facts.version,
         role=view.snapshot.facts.role,
+    )
+    builder.gauge(
+        "pgheadroom_server_start_time_seconds",
+        "When the server's postmaster began, Unix seconds.",
+        view.snapshot.facts.started_at,
     )
 
 

@@ -130,6 +130,13 @@ def test_probes_forecasts_thresholds_and_sessions_have_their_series():
     assert value(found, "pgheadroom_sessions_total") == 10
     assert value(found, "pgheadroom_sessions_killed_total") is None
     assert value(found, "pgheadroom_server_info", version="18.4", role="primary") == 1
+    assert value(found, "pgheadroom_server_start_time_seconds") is None
+
+
+def test_the_start_of_the_server_is_exported_for_those_who_ask_what_restarted():
+    shot = snapshot(group(), started_at=900.0)
+    found = samples(state(snapshot=shot))
+    assert value(found, "pgheadroom_server_start_time_seconds") == 900
 
 
 def test_a_server_never_seen_has_no_numbers_to_look_healthy_with():
