@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+def markers(name: str) -> tuple[str, str]:
+    """What stands around a part of the page that a bench writes."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+BEGIN, END = markers("bench")
 _VERDICTS = {True: "yes", False: "NO", None: ""}
 
 
@@ -31,6 +39,7 @@ class Figure:
         return cls(name, f"≤ {limit:.3g} {unit}", measured, value <= limit)
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 _HEAD = Figure("figure", "target", "measured")
 
 
@@ -55,14 +64,33 @@ def markdown(figures: Sequence[Figure], circumstances: Sequence[str]) -> str:
     return "\n".join([*lines, "", *(f"- {each}" for each in circumstances)])
 
 
-def write(path: Path, text: str) -> None:
-    """Put `text` between the markers of `path`.
+def write(path: Path, text: str, name: str = "bench") -> None:
+    """Put `text` between the markers of `path` that carry `name`.
 
     Raises:
-        ValueError: it has no markers.
+        ValueError: it has no such markers.
     """
-    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = markers(name)
+    before, begin, rest = path.read_text("utf-8").partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{path} has no {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
+        raise ValueError(f"{path} has no {first} and {last}")
+    path.write_text(f"{before}{first}\n{text}\n{last}{after}", "utf-8")
+
+
+def say(what: str) -> None:
+    """Where the bench is, on one line that redraws itself; a log gets none of it."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
+
+
+def revision() -> str:
+    """The commit that is measured."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  whichever git is there
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PAGE.parent,
+    ).stdout.strip()
+    return found or "unknown"

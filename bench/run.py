@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean, median
 
 import psycopg
@@ -30,7 +28,7 @@ from bench.measures import (
     measure_scrapes,
 )
 from bench.procfs import cpu_model, memory_mib
-from bench.report import Figure, markdown, table, write
+from bench.report import PAGE, Figure, markdown, revision, say, table, write
 from bench.setting import (
     BenchError,
     crowd,
@@ -41,7 +39,6 @@ from bench.setting import (
 )
 from exporter.demo.postgres import EmbeddedPostgres, PostgresError
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 TARGET_RATIO, TARGET_OWN_MS, TARGET_P99_MS, TARGET_MIB = 2.5, 5.0, 3.0, 75.0
 #: pgheadroom starts, learns the names, and has been through each of its cadences once.
 WARM_SECONDS, QUICK_WARM_SECONDS = 12.0, 4.0
@@ -104,38 +101,32 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _say(what: str) -> None:
-    """Where the bench is, on one line that redraws itself; a log gets none of it."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
-
-
 def _measure(options: argparse.Namespace) -> Measured:
     effort = QUICK if options.quick else FULL
-    _say("starting Postgres")
+    say("starting Postgres")
     with server(options.postgres, options.backends) as postgres:
         found = _watched(postgres, options, effort)
-        _say("")
+        say("")
         return found
 
 
 def _watched(postgres: EmbeddedPostgres, options: argparse.Namespace, effort: Effort) -> Measured:
     with psycopg.connect(postgres.dsn(), autocommit=True) as session:
-        _say(f"connecting {options.backends} clients")
+        say(f"connecting {options.backends} clients")
         with crowd(postgres, options.backends, "mixed"):
             with pgheadroom(postgres) as program:
                 stage = Stage(program, kept_backend(session), postgres.pid, session)
                 time.sleep(effort.warm_seconds)
-                polls = measure_polls(stage, effort.polls, _say)
-                _say(f"{effort.scrapes} scrapes")
+                polls = measure_polls(stage, effort.polls, say)
+                say(f"{effort.scrapes} scrapes")
                 scrapes = measure_scrapes(program, effort.scrapes)
                 memory = memory_mib(program.pid)
             peer, version = _peer(postgres, options, effort)
-        _say(f"connecting {options.backends} clients of {options.backends} applications")
+        say(f"connecting {options.backends} clients of {options.backends} applications")
         with crowd(postgres, options.backends, "distinct"), pgheadroom(postgres) as program:
             stage = Stage(program, kept_backend(session), postgres.pid, session)
             time.sleep(effort.warm_seconds)
-            worst = measure_polls(stage, effort.worst_polls, _say)
+            worst = measure_polls(stage, effort.worst_polls, say)
             worst_scrapes = measure_scrapes(program, effort.scrapes)
         circumstances = _circumstances(session, options, version)
     return Measured(polls, worst, scrapes, worst_scrapes, memory, peer, circumstances)
@@ -147,13 +138,13 @@ def _peer(
     """postgres_exporter's figures and its version, or why there are none."""
     if options.no_peer:
         return None, "left out"
-    _say("fetching postgres_exporter")
+    say("fetching postgres_exporter")
     try:
         binary = peers.postgres_exporter()
     except peers.PeerError as error:
         return None, f"not compared with: {error}"
     with postgres_exporter(binary, postgres) as program:
-        found = measure_peer(program, postgres.pid, effort.peer_scrapes, _say)
+        found = measure_peer(program, postgres.pid, effort.peer_scrapes, say)
     return found, peers.version(binary)
 
 
@@ -237,20 +228,13 @@ def _circumstances(
     session: psycopg.Connection[tuple[object, ...]], options: argparse.Namespace, peer: str
 ) -> tuple[str, ...]:
     postgres = session.info.parameter_status("server_version")
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  whichever git is there
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=PAGE.parent,
-    ).stdout.strip()
     flags = f" --postgres {options.postgres}" + (" --quick" if options.quick else "")
     return (
         f"Postgres {postgres}, Python {platform.python_version()}, psycopg {psycopg.__version__}",
         f"postgres_exporter {peer}",
         f"{cpu_model()}, Linux {platform.release()}, load average {os.getloadavg()[2]:.1f}",
         f"{options.backends} client backends, `max_connections={options.backends * 11 // 10}`",
-        f"revision {revision or 'unknown'}, `python bench/run.py{flags}`",
+        f"revision {revision()}, `python bench/run.py{flags}`",
     )
 
 

@@ -104,14 +104,22 @@ def _wait_until_gone(postgres: EmbeddedPostgres) -> None:
 @contextlib.contextmanager
 def pgheadroom(postgres: EmbeddedPostgres) -> Iterator[Program]:
     """The installed command with its default rules, polling every 2 s at any use of the slots."""
+    servers = [{"name": "bench", "dsn": postgres.dsn("pgheadroom")}]
+    with watcher(servers, INTERVAL_SECONDS) as program:
+        yield program
+
+
+@contextlib.contextmanager
+def watcher(servers: Sequence[Mapping[str, object]], interval: float) -> Iterator[Program]:
+    """The installed command over `servers`, with `interval` seconds between polls of each."""
     listen = free_address()
     with tempfile.TemporaryDirectory(prefix="pgheadroom-bench-") as name:
         folder = Path(name)
         document = {
             "listen": listen,
             "state_dir": str(folder / "state"),
-            "servers": [{"name": "bench", "dsn": postgres.dsn("pgheadroom")}],
-            "polling": {"interval": INTERVAL_SECONDS, "busy_interval": INTERVAL_SECONDS},
+            "servers": [dict(each) for each in servers],
+            "polling": {"interval": interval, "busy_interval": interval},
         }
         path = folder / "pgheadroom.yaml"
         path.write_text(yaml.safe_dump(document), "utf-8")
