@@ -4,7 +4,7 @@
 # As root it is installed; otherwise the command is named, and CI fails where a person's run skips.
 set -eu
 missing=""
-for part in promtool=prometheus npm=npm openssl=openssl; do
+for part in promtool=prometheus prometheus-alertmanager=prometheus-alertmanager npm=npm openssl=openssl; do
     command -v "${part%=*}" >/dev/null 2>&1 || missing="$missing ${part#*=}"
 done
 [ -n "$missing" ] || exit 0

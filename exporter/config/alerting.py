@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -23,12 +24,12 @@ from exporter.config.base import (
     Seconds,
     SecondsOrZero,
     SecretFile,
-    read_secret,
     secret_file,
 )
+from exporter.config.http import HttpLogin, check_url, one_of
 
 PAGERDUTY_ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
-"""The vendor's address; EU accounts use events.eu.pagerduty.com (alerting.md 1)."""
+"""The vendor's address; EU accounts use events.eu.pagerduty.com."""
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*')
 
 
@@ -92,7 +93,13 @@ class Matcher(Model):
                 raise ValueError(f"{self.value!r} is not a regular expression: {error}") from None
         return self
 
-    def matches(self, labels: dict[str, str]) -> bool:
+    @property
+    def text(self) -> str:
+        """The matcher as it is written."""
+        value = self.value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{self.label}{self.operator}"{value}"'
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether `labels` meet the condition; an absent label is the empty string."""
         value = labels.get(self.label, "")
         if self.operator in ("=", "!="):
@@ -100,7 +107,7 @@ class Matcher(Model):
         return bool(re.fullmatch(self.value, value)) == (self.operator == "=~")
 
 
-_MatcherText = Annotated[
+MatcherText = Annotated[
     Matcher, WithJsonSchema({"type": "string", "pattern": f"^{_MATCHER.pattern}$"})
 ]
 
@@ -110,11 +117,32 @@ class Route(Model):
 
     receiver: str
     """The name of a receiver."""
-    matchers: tuple[_MatcherText, ...] = ()
+    matchers: tuple[MatcherText, ...] = ()
     """Each as text, such as `severity="critical"`; none matches everything."""
 
 
+class Repeat(Model):
+    """How often an incident that is still open is told again; null: never."""
+
+    critical: Seconds | None = 1800
+    """While its severity is critical."""
+    warning: Seconds | None = 14400
+    """While it is less."""
+
+
+class PagerRepeat(Repeat):
+    """How often an open incident is triggered again, under its key: nobody is woken by that.
+
+    PagerDuty may be set to resolve what it has not heard of for hours.
+    """
+
+    critical: Seconds | None = 7200
+    warning: Seconds | None = 7200
+
+
 class _Receiver(Model):
+    chat: ClassVar[bool] = False
+    """Whether people read along: what flaps is damped, and storms come in digests."""
     name: Name
     """What routes, metrics and logs call it."""
     send_resolved: bool = True
@@ -123,17 +151,14 @@ class _Receiver(Model):
     """Whether messages may name client addresses; they leave your network."""
     timeout: Seconds = 5.0
     """For connecting, and again for the answer."""
-
-
-def _one_of(text: SecretStr | None, file: Path | None, key: str) -> SecretStr:
-    if (text is None) == (file is None):
-        raise ValueError(f"give either {key} or {key}_file")
-    return text if text is not None else read_secret(file)  # type: ignore[arg-type]
+    repeat: Repeat = Repeat()
+    """How often an incident that is still open is told again."""
 
 
 class SlackReceiver(_Receiver):
     """A Slack incoming webhook. The address is the credential."""
 
+    chat: ClassVar[bool] = True
     type: Literal["slack"]
     """The kind of receiver."""
     webhook_url: SecretStr | None = None
@@ -148,12 +173,12 @@ class SlackReceiver(_Receiver):
 
     @model_validator(mode="after")
     def _has_address(self) -> SlackReceiver:
-        _check_url(self.address(), "webhook_url")
+        check_url(self.address(), "webhook_url")
         return self
 
     def address(self) -> str:
         """Where messages are posted, read anew from its file."""
-        return _one_of(self.webhook_url, self.webhook_url_file, "webhook_url").get_secret_value()
+        return one_of(self.webhook_url, self.webhook_url_file, "webhook_url").get_secret_value()
 
 
 class PagerDutyReceiver(_Receiver):
@@ -161,6 +186,7 @@ class PagerDutyReceiver(_Receiver):
 
     type: Literal["pagerduty"]
     """The kind of receiver."""
+    repeat: PagerRepeat = PagerRepeat()
     routing_key: SecretStr | None = None
     """The integration's key, if it is not in a file."""
     routing_key_file: SecretFile | None = None
@@ -176,20 +202,75 @@ class PagerDutyReceiver(_Receiver):
     @model_validator(mode="after")
     def _has_key(self) -> PagerDutyReceiver:
         self.key()
-        _check_url(self.url, "url")
+        check_url(self.url, "url")
         return self
 
     def key(self) -> str:
         """The integration's routing key, read anew from its file."""
-        return _one_of(self.routing_key, self.routing_key_file, "routing_key").get_secret_value()
+        return one_of(self.routing_key, self.routing_key_file, "routing_key").get_secret_value()
 
 
-def _check_url(url: str, key: str) -> None:
-    """Refuse what no request could be sent to, without repeating it: it may be a secret."""
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-        raise ValueError(f"{key} is not an http:// or https:// address")
+class SteadyRepeat(Repeat):
+    """How often an open incident is told again with new numbers."""
+
+    critical: Seconds | None = 300
+    warning: Seconds | None = 300
 
 
-Receiver = Annotated[SlackReceiver | PagerDutyReceiver, Field(discriminator="type")]
+class AlertmanagerReceiver(_Receiver, HttpLogin):
+    """Alertmanagers of one cluster, each told by itself; never a load balancer in front of them."""
+
+    type: Literal["alertmanager"]
+    """The kind of receiver."""
+    repeat: SteadyRepeat = SteadyRepeat()
+    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The base address of each member, such as `http://alertmanager-0:9093`."""
+    resend: Seconds = 30
+    """How often open alerts are sent again; they end by themselves after four times that."""
+
+    @field_validator("urls")
+    @classmethod
+    def _usable(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for index, url in enumerate(urls):
+            check_url(url, f"urls[{index}]")
+        return urls
+
+    @field_validator("send_resolved")
+    @classmethod
+    def _always(cls, value: bool) -> bool:  # noqa: FBT001  the library's signature
+        if not value:
+            raise ValueError("Alertmanager must hear of ends; say it in its own receivers")
+        return value
+
+
+class WebhookReceiver(_Receiver, HttpLogin):
+    """Any program that understands the JSON of Alertmanager's webhooks, version 4."""
+
+    type: Literal["webhook"]
+    """The kind of receiver."""
+    url: SecretStr | None = None
+    """The address, if it is not in a file."""
+    url_file: SecretFile | None = None
+    """A file with the address alone, read anew for each attempt."""
+
+    @field_validator("url_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        return None if path is None else secret_file(path)
+
+    @model_validator(mode="after")
+    def _has_address(self) -> WebhookReceiver:
+        check_url(self.address(), "url")
+        return self
+
+    def address(self) -> str:
+        """Where notifications are posted, read anew from its file."""
+        return one_of(self.url, self.url_file, "url").get_secret_value()
+
+
+Receiver = Annotated[
+    SlackReceiver | PagerDutyReceiver | AlertmanagerReceiver | WebhookReceiver,
+    Field(discriminator="type"),
+]
 
 __all__ = ["Labels", "Matcher", "PagerDutyReceiver", "Receiver", "Route", "Rules", "SlackReceiver"]

@@ -13,6 +13,7 @@ from exporter.notify.pending import Policy
 from exporter.notify.receiver import Reason, Receiver
 from exporter.notify.rows import OutboxRow
 from exporter.notify.telemetry import ReceiverTelemetry
+from exporter.notify.upkeep import PREFIX
 from exporter.notify.worker import Journal, Worker
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._started = False
         self._workers = {each.name: self._worker(each) for each in receivers}
+        for key in journal.keys(PREFIX):
+            if key.removeprefix(PREFIX) not in self._workers:
+                journal.forget(key)
 
     def _worker(self, receiver: Receiver) -> Worker:
         policy = Policy(receiver.pace, receiver.tells_missed, self._backoff)
@@ -85,6 +89,7 @@ class Dispatcher:
         with self._lock:
             for name in self._workers.keys() - wanted.keys():
                 self._workers.pop(name).stop()
+                self._journal.forget(f"{PREFIX}{name}")
             for name, receiver in wanted.items():
                 if name in self._workers:
                     self._workers[name].replace(receiver)

@@ -1,4 +1,4 @@
-"""One JSON request to a vendor, and its answer or failure in words that hold no secret.
+"""One request to a vendor, and its answer or failure in words that hold no secret.
 
 Errors of the HTTP library repeat the address, which may be the credential: none of their text is
 used, and none of them is chained.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import requests
 from requests import exceptions as errors
@@ -30,6 +31,8 @@ _STATUSES = {
     410: Reason.GONE,
     429: Reason.RATE_LIMITED,
 }
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+Secret = TypeVar("Secret")
 _PERMANENT = frozenset({Reason.PAYLOAD, Reason.AUTH, Reason.GONE})
 #: Answers behind which the message may have been taken all the same.
 _AMBIGUOUS = frozenset({Reason.SERVER, Reason.TIMEOUT, Reason.UNEXPECTED})
@@ -70,7 +73,7 @@ class Reply:
         )
 
 
-def secret(read: Callable[[], str], key: str) -> str:
+def secret(read: Callable[[], Secret], key: str) -> Secret:
     """What `read` gives: a secret that is read anew for each attempt.
 
     Raises:
@@ -96,27 +99,41 @@ class Poster:
         # on the way, and the page would spend its first timeout on finding out.
         self._session.headers.update({"Connection": "close", "User-Agent": "pgheadroom"})
 
-    def post(self, url: str, body: bytes) -> Reply:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
         """The answer to `body`, whatever its status; redirects are answers, never followed.
 
         Raises:
             DeliveryError: there was no answer.
         """
+        return self._ask("POST", url, body, {**_JSON, **(headers or {})})
+
+    def get(self, url: str) -> Reply:
+        """The answer of `url`, in the same way.
+
+        Raises:
+            DeliveryError: there was no answer.
+        """
+        return self._ask("GET", url, None, {})
+
+    def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         failure: DeliveryError
         try:
-            return self._post(url, body)
+            return self._answer(method, url, body, headers)
         except errors.RequestException as error:
             failure = _failure(error, self._timeout)
         except ValueError:  # some malformed addresses escape the library's own tree
             failure = DeliveryError(Reason.CONFIG, "the address is not usable")
         raise failure
 
-    def _post(self, url: str, body: bytes) -> Reply:
+    def _answer(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
         give_up = time.monotonic() + 2 * self._timeout
-        with self._session.post(
+        with self._session.request(
+            method,
             url,
             data=body,
-            headers={"Content-Type": "application/json; charset=utf-8"},
+            headers=dict(headers),
             timeout=(self._timeout, self._timeout),
             allow_redirects=False,
             stream=True,

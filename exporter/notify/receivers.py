@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from exporter.config.alerting import PagerDutyReceiver, SlackReceiver
+from exporter.config.alerting import (
+    AlertmanagerReceiver,
+    PagerDutyReceiver,
+    SlackReceiver,
+    WebhookReceiver,
+)
 from exporter.config.alerting import Receiver as ReceiverConfig
+from exporter.notify.alertmanager import Alertmanager
 from exporter.notify.pagerduty import PagerDuty
 from exporter.notify.receiver import Receiver
 from exporter.notify.slack import Slack
+from exporter.notify.webhook import Webhook
 
 #: A kind of configuration, and what is made of it: one type a pair, which the tuple cannot say.
 KINDS: tuple[tuple[type[Any], Callable[[Any], Receiver]], ...] = (
     (SlackReceiver, Slack),
     (PagerDutyReceiver, PagerDuty),
+    (AlertmanagerReceiver, Alertmanager),
+    (WebhookReceiver, Webhook),
 )
 
 

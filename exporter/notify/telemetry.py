@@ -67,6 +67,10 @@ class Tally:
         self._latency_sum += seconds
         for bound in LATENCY_BUCKETS:
             self._latencies[bound] += seconds <= bound
+        self.accepted()
+
+    def accepted(self) -> None:
+        """Note that the receiver takes what it is sent."""
         self.failing = False
         self.last_error = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from exporter.alerting.notification import Transition
@@ -14,18 +14,31 @@ from exporter.notify.receiver import DeliveryError, Reason, Receiver
 from exporter.notify.rows import OutboxRow
 from exporter.notify.superseding import Pending, told_as
 from exporter.notify.telemetry import ReceiverTelemetry, Tally
+from exporter.notify.upkeep import PREFIX, Upkeep
 
 _log = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
-    """Where the outbox is written down. Neither call blocks or fails."""
+    """Where the outbox is written down. No call blocks or fails."""
 
     def settle(self, row_ids: Iterable[int]) -> None:
         """Forget rows that were delivered or superseded."""
 
     def bury(self, row_id: int, reason: Reason) -> None:
         """Keep a row as a dead letter."""
+
+    def load(self, key: str) -> str | None:
+        """The text that was last saved under `key`."""
+
+    def save_soon(self, key: str, text: str) -> None:
+        """Keep `text` under `key`, together with whatever else changes."""
+
+    def forget(self, key: str) -> None:
+        """Remove `key`."""
+
+    def keys(self, prefix: str = "") -> tuple[str, ...]:
+        """The keys that begin with `prefix`."""
 
 
 class Worker:
@@ -40,6 +53,10 @@ class Worker:
         self._clocks = clocks
         self._queue = Queue(policy, clocks.chance)
         self._tally = Tally()
+        key = f"{PREFIX}{receiver.name}"
+        self._upkeep = Upkeep(
+            lambda: journal.load(key), lambda text: journal.save_soon(key, text), clocks
+        )
         self._changed = threading.Condition()
         self._draining = False
         self._abandoned = False
@@ -55,6 +72,7 @@ class Worker:
         """Use `receiver` from the next attempt on: the configuration was reloaded."""
         with self._changed:
             self._receiver = receiver
+            self._upkeep.hurry()
             self._changed.notify_all()
 
     def enqueue(self, rows: Iterable[OutboxRow]) -> None:
@@ -97,15 +115,18 @@ class Worker:
             return self._tally.telemetry(self._receiver.name, len(self._queue), age)
 
     def _run(self) -> None:
-        while (pending := self._next()) is not None:
-            error = self._attempt(pending)
+        while (work := self._next()) is not None:
+            if isinstance(work, Upkeep):
+                self._resend(work)
+                continue
+            error = self._attempt(work)
             with self._changed:
                 if error is None:
-                    self._delivered(pending)
+                    self._delivered(work)
                 else:
-                    self._failed(pending, error)
+                    self._failed(work, error)
 
-    def _next(self) -> Pending | None:
+    def _next(self) -> Pending | Upkeep | None:
         """What to send now, waited for; None when the thread is to end."""
         with self._changed:
             while not self._abandoned:
@@ -117,35 +138,43 @@ class Worker:
                     return pending
                 if self._draining:
                     return None
-                wake = self._queue.wake_at(now)
-                self._changed.wait(None if wake is None else max(0.0, wake - now))
+                due = self._upkeep.due_at(self._receiver)
+                if due is not None and due <= now:
+                    return self._upkeep
+                wakes = [at for at in (due, self._queue.wake_at(now)) if at is not None]
+                self._changed.wait(max(0.0, min(wakes) - now) if wakes else None)
         return None
 
     def _attempt(self, pending: Pending) -> DeliveryError | None:
-        try:
-            self._receiver.send(told_as(pending), minimal=pending.minimal)
-        except DeliveryError as error:
-            return error
-        except Exception as error:  # noqa: BLE001  a receiver's defect must not end its thread
-            # Its text may hold anything, a secret too; its type does not. What could not be made
-            # of the whole notification can perhaps be made of its headline.
-            return DeliveryError(
-                Reason.PAYLOAD,
-                f"defect in the receiver: {type(error).__name__}",
-                permanent=not pending.minimal,
-                ambiguous=True,
-            )
-        return None
+        told = told_as(pending)
+        return _tried(
+            lambda: self._receiver.send(told, minimal=pending.minimal),
+            permanent=not pending.minimal,
+        )
+
+    def _resend(self, upkeep: Upkeep) -> None:
+        error = _tried(lambda: upkeep.send(self._receiver))
+        with self._changed:
+            if error is None:
+                self._accepted()
+            else:
+                self._refused(error)
 
     def _delivered(self, pending: Pending) -> None:
         seconds = max(0.0, self._clocks.steady() - pending.since)
-        if self._tally.failing:
-            _log.info("receiver accepts again receiver=%s", self._receiver.name)
+        self._accepted()
         self._queue.delivered()
         self._tally.delivered(seconds)
+        # Before the row goes: both are written in one transaction.
+        self._upkeep.told(self._receiver, pending.notification)
         self._journal.settle((pending.id,))
 
-    def _failed(self, pending: Pending, error: DeliveryError) -> None:
+    def _accepted(self) -> None:
+        if self._tally.failing:
+            _log.info("receiver accepts again receiver=%s", self._receiver.name)
+        self._tally.accepted()
+
+    def _refused(self, error: DeliveryError) -> None:
         if not self._tally.failing:
             _log.warning(
                 "receiver fails receiver=%s reason=%s error=%s",
@@ -154,6 +183,9 @@ class Worker:
                 error.message,
             )
         self._tally.failed(error)
+
+    def _failed(self, pending: Pending, error: DeliveryError) -> None:
+        self._refused(error)
         verdict, dropped = self._queue.failed(error, self._clocks.steady())
         self._superseded(dropped)
         if verdict is Verdict.DEAD:
@@ -179,3 +211,21 @@ class Worker:
         if ids:
             self._tally.superseded(len(ids))
             self._journal.settle(ids)
+
+
+def _tried(send: Callable[[], None], *, permanent: bool = False) -> DeliveryError | None:
+    """What went wrong when `send` was called; `permanent` is whether a defect is."""
+    try:
+        send()
+    except DeliveryError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  a receiver's defect must not end its thread
+        # Its text may hold anything, a secret too; its type does not. What could not be made
+        # of the whole notification can perhaps be made of its headline.
+        return DeliveryError(
+            Reason.PAYLOAD,
+            f"defect in the receiver: {type(error).__name__}",
+            permanent=permanent,
+            ambiguous=True,
+        )
+    return None

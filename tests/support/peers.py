@@ -145,3 +145,44 @@ def prometheus(folder: Path, configuration: Mapping[str, Any]) -> Iterator[Prome
     ]
     with _running(command, f"http://{listen}/-/ready", folder / "prometheus.log", {}):
         yield Prometheus(listen)
+
+
+class Alertmanager:
+    """A running Alertmanager."""
+
+    def __init__(self, address: str) -> None:
+        self.url = f"http://{address}"
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that are open there."""
+        text = get(f"{self.url}/api/v2/alerts")
+        assert text is not None, "Alertmanager does not answer"
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
+
+
+@contextlib.contextmanager
+def alertmanager(folder: Path, webhook: str, listen: str = "") -> Iterator[Alertmanager]:
+    """Alertmanager that tells `webhook` of each alert at once, by itself."""
+    program = debian_program("prometheus-alertmanager")
+    listen = listen or free_address()
+    folder.mkdir(exist_ok=True)
+    path = folder / "alertmanager.yaml"
+    route = {
+        "receiver": "hook",
+        "group_by": ["server", "family", "severity"],
+        "group_wait": "0s",
+        "group_interval": "1s",
+        "repeat_interval": "1h",
+    }
+    hook = {"name": "hook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}
+    path.write_text(yaml.safe_dump({"route": route, "receivers": [hook]}))
+    command = [
+        program,
+        f"--config.file={path}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={listen}",
+        "--cluster.listen-address=",
+    ]
+    with _running(command, f"http://{listen}/-/ready", folder / "alertmanager.log", {}):
+        yield Alertmanager(listen)
