@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.alerting.alerts import (
     Alerts,
+    AlertState,
     advance,
     alerts_from_json,
     alerts_to_json,
@@ -19,6 +20,7 @@ from exporter.alerting.incidents import (
 )
 from exporter.alerting.incidents import advance as advance_incidents
 from exporter.alerting.message import Before, Sender, compose
+from exporter.alerting.muting import Around, Labels, Muting
 from exporter.alerting.notification import Notification
 from exporter.alerting.routing import Routing
 from exporter.rules.model import Result
@@ -28,7 +30,7 @@ from exporter.snapshot.server import ServerState
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The alerts and open incidents of one endpoint: all that alerting remembers."""
+    """The alerts and incidents of one endpoint: all that alerting remembers."""
 
     alerts: Alerts = field(default_factory=dict)
     incidents: Incidents = field(default_factory=dict)
@@ -61,6 +63,8 @@ class Decision:
     notifications: tuple[tuple[str, Notification], ...] = ()
     """(receiver, notification), to be on disk before the first attempt."""
     ended: tuple[Incident, ...] = ()
+    firing: tuple[Labels, ...] = ()
+    """The label sets of the alerts that fire, as matchers see them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Alerter:
 
     routing: Routing
     sender: Sender
+    muting: Muting = field(default_factory=Muting)
 
     def decide(  # noqa: PLR0913  what a decision rests on
         self,
@@ -79,6 +84,7 @@ class Alerter:
         now: float,
         *,
         observed: bool,
+        around: Around | None = None,
     ) -> Decision:
         """The book after one evaluation at `now`, and what must be told.
 
@@ -89,10 +95,36 @@ class Alerter:
             before: who held what a while ago.
             now: seconds of the steady clock.
             observed: whether anything is known; if not, absence ends no alert.
+            around: silences, and what else fires.
         """
         alerts = advance(book.alerts, results, now, observed=observed)
+        alerts, firing = self._muted(alerts, around or Around(), now)
         step = advance_incidents(book.incidents, alerts.values(), state, self.routing, now)
         notifications = tuple(
             (told.receiver, compose(told, state, before, self.sender, now)) for told in step.told
         )
-        return Decision(Book(alerts, step.open), notifications, step.ended)
+        return Decision(Book(alerts, step.incidents), notifications, step.ended, firing)
+
+    def close(self, book: Book, state: ServerState | PoolerState, now: float) -> Decision:
+        """The end of everything in `book`, told at once: the endpoint is no longer watched."""
+        last = replace(self, routing=Routing(()))
+        return last.decide(book, (), state, None, now, observed=True)
+
+    def _muted(
+        self, alerts: Alerts, around: Around, now: float
+    ) -> tuple[Alerts, tuple[Labels, ...]]:
+        """`alerts` with what mutes those that fire, and their label sets."""
+        firing = {
+            key: self.routing.labels_of(alert)
+            for key, alert in alerts.items()
+            if alert.state is AlertState.FIRING
+        }
+        if not firing:
+            return alerts, ()
+        own = tuple(firing.values())
+        around = replace(around, firing=(*own, *around.firing))
+        muted = {
+            key: replace(alerts[key], muted_by=self.muting.reason(labels, around, now))
+            for key, labels in firing.items()
+        }
+        return {**alerts, **muted}, own

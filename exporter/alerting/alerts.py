@@ -37,6 +37,8 @@ class Alert:
     value: float
     annotations: Mapping[str, str] = field(default_factory=dict)
     keep_firing_since: float | None = None
+    muted_by: str = ""
+    """Why it is not told while it fires, such as "silence 1f09"; "" where nothing mutes it."""
 
     @property
     def fingerprint(self) -> str:

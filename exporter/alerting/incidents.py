@@ -15,6 +15,8 @@ from typing import Any
 from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.notification import Severity, Transition
 from exporter.alerting.routing import Routing
+from exporter.alerting.telling import Telling, telling_from
+from exporter.alerting.telling import advance as advance_telling
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import Reason, ServerState
 
@@ -25,8 +27,9 @@ Incidents = Mapping[str, "Incident"]
 class Incident:
     """What is wrong with one server in one family, from the first firing alert to the last.
 
-    `told` holds the severity that each receiver was last told. Peaks are of the slots, whatever the
-    family: they are what a person asks for afterwards.
+    `told` holds what each receiver knows. `ended_at` is when the last alert ended; the incident is
+    kept until everybody was told, and as long as its openings say whether it flaps. Peaks are of
+    the slots, whatever the family: they are what a person asks for afterwards.
     """
 
     server: str
@@ -34,7 +37,8 @@ class Incident:
     opened_at: float
     severity: Severity
     alerts: tuple[Alert, ...] = ()
-    told: Mapping[str, Severity] = field(default_factory=dict)
+    told: Mapping[str, Telling] = field(default_factory=dict)
+    ended_at: float | None = None
     peak_used: int | None = None
     peak_usable: int | None = None
     least_free: int | None = None
@@ -46,6 +50,11 @@ class Incident:
         text = f"{self.server}\n{self.family}\n{self.opened_at:.3f}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def believed(self) -> bool:
+        """Whether some receiver was told that it is open, and nothing else since."""
+        return any(telling.severity is not None for telling in self.told.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -55,13 +64,15 @@ class Told:
     transition: Transition
     severity: Severity
     incident: Incident
+    flapping: bool = False
+    """Whether it comes and goes, so that its end will be told late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The incidents that stay open, what is to be told, and the incidents that ended."""
+    """The incidents to remember, what is to be told, and the incidents that ended just now."""
 
-    open: Incidents
+    incidents: Incidents
     told: tuple[Told, ...]
     ended: tuple[Incident, ...]
 
@@ -88,17 +99,33 @@ def advance(
             firing.setdefault(alert.family, []).append(alert)
     following: dict[str, Incident] = {}
     told: list[Told] = []
+    ended: list[Incident] = []
     for family in {**incidents, **firing}:
-        incident = incidents.get(family)
-        if incident is None:
-            incident = Incident(state.server, family, now, Severity.INFO)
-        now_firing = firing.get(family, [])
-        incident, news = _told(_observed(incident, now_firing, state), now_firing, routing)
+        known, now_firing = incidents.get(family), firing.get(family, [])
+        incident = _current(known, state.server, family, now) if now_firing or not known else known
+        if not now_firing and incident.ended_at is None:
+            incident = replace(incident, ended_at=now)
+            ended.append(incident)
+        incident, news = _told(_observed(incident, now_firing, state), now_firing, routing, now)
         told += news
-        following[family] = incident
-    ended = tuple(incident for incident in following.values() if incident.family not in firing)
-    still = {family: each for family, each in following.items() if family in firing}
-    return Step(still, tuple(told), ended)
+        if now_firing or incident.told:
+            following[family] = incident
+    return Step(following, tuple(told), tuple(ended))
+
+
+def _current(known: Incident | None, server: str, family: str, now: float) -> Incident:
+    """The incident to which alerts that fire at `now` belong.
+
+    One that has ended goes on if somebody still takes it to be open. Otherwise a new one begins,
+    and what receivers were told of the last one still counts.
+    """
+    if known is None:
+        return Incident(server, family, now, Severity.INFO)
+    if known.ended_at is None:
+        return known
+    if known.believed:
+        return replace(known, ended_at=None)
+    return Incident(server, family, now, Severity.INFO, told=known.told)
 
 
 def _observed(
@@ -128,28 +155,31 @@ def refuses_clients(state: ServerState | PoolerState) -> bool:
     return failed or any(probe.reason is Reason.REFUSED for probe in state.probes.values())
 
 
-def _told(incident: Incident, firing: list[Alert], routing: Routing) -> tuple[Incident, list[Told]]:
-    """What each receiver must hear: it knows the highest severity of the alerts routed to it."""
+def _told(
+    incident: Incident, firing: list[Alert], routing: Routing, now: float
+) -> tuple[Incident, list[Told]]:
+    """What each receiver must hear: of the alerts that are routed to it and that nothing mutes."""
     due = routing.severities(firing)
+    audible = routing.severities(alert for alert in firing if not alert.muted_by)
+    tellings: dict[str, Telling] = {}
     news: list[Told] = []
     for receiver in sorted({*incident.told, *due}):
-        before, now = incident.told.get(receiver), due.get(receiver)
-        transition = _transition(before, now)
-        if transition is not None:
-            severity = now or before or incident.severity
-            news.append(Told(receiver, transition, severity, incident))
-    told = replace(incident, told=due)
-    return told, [replace(each, incident=told) for each in news]
+        manner = routing.manners.get(receiver)
+        known = incident.told.get(receiver, Telling())
+        telling, one = advance_telling(known, due.get(receiver), audible.get(receiver), manner, now)
+        if one is not None:
+            news.append(Told(receiver, one.transition, one.severity, incident, one.flapping))
+        if telling.matters(now, manner):
+            tellings[receiver] = telling
+    incident = replace(incident, told=tellings)
+    return incident, [replace(each, incident=_audible(incident, each)) for each in news]
 
 
-def _transition(before: Severity | None, now: Severity | None) -> Transition | None:
-    if before == now:
-        return None
-    if before is None:
-        return Transition.OPENED
-    if now is None:
-        return Transition.RESOLVED
-    return Transition.ESCALATED if now.rank > before.rank else Transition.DEESCALATED
+def _audible(incident: Incident, told: Told) -> Incident:
+    """`incident` as it is told: while it is open, without the alerts that are muted."""
+    if told.transition is Transition.RESOLVED:
+        return incident
+    return replace(incident, alerts=tuple(a for a in incident.alerts if not a.muted_by))
 
 
 def incidents_to_json(incidents: Incidents) -> str:
@@ -172,6 +202,6 @@ def incidents_from_json(text: str) -> dict[str, Incident]:
 
 def _incident(raw: dict[str, Any]) -> Incident:
     alerts = tuple(Alert(**(each | {"state": AlertState(each["state"])})) for each in raw["alerts"])
-    told = {receiver: Severity(word) for receiver, word in raw["told"].items()}
+    told = {receiver: telling_from(each) for receiver, each in raw["told"].items()}
     parts = {"alerts": alerts, "told": told, "severity": Severity(raw["severity"])}
     return Incident(**(raw | parts))

@@ -92,6 +92,7 @@ def compose(
         resolution=resolution,
         source=sender.source,
         link=sender.link,
+        flapping=told.flapping,
     )
 
 
@@ -131,7 +132,7 @@ def _time_left(state: ServerState, snapshot: Snapshot) -> str:
 
 def _resolution(incident: Incident, now: float) -> Resolution:
     return Resolution(
-        duration_seconds=max(0.0, now - incident.opened_at),
+        duration_seconds=max(0.0, (incident.ended_at or now) - incident.opened_at),
         peak_used=incident.peak_used,
         peak_usable=incident.peak_usable,
         least_free=incident.least_free,
@@ -154,18 +155,24 @@ def _line(alert: Alert) -> AlertLine:
 def _headline(told: Told, situation: Situation, resolution: Resolution | None) -> str:
     """Severity, server, number, time left, who: as much as stands in 80 characters."""
     incident = told.incident
+    head = _head(told)
     if resolution is not None:
         parts = [f"RESOLVED {incident.server}", *_resolved_words(incident, resolution)]
     elif incident.family == "connections" and situation.used is not None:
-        parts = [f"{told.severity.upper()} {incident.server}", *_slot_words(situation)]
+        parts = [f"{head} {incident.server}", *_slot_words(situation)]
     else:
         summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")
-        head = told.severity.upper()
         parts = [
             f"{head} {text}" if incident.server in text else f"{head} {incident.server}: {text}"
         ]
     return fitted(parts)
+
+
+def _head(told: Told) -> str:
+    """How urgent, and whether it is news."""
+    still = "STILL " if told.transition is Transition.REPEATED and not told.flapping else ""
+    return f"{still}{told.severity.upper()}{' FLAPPING' if told.flapping else ''}"
 
 
 def _slot_words(situation: Situation) -> list[str]:

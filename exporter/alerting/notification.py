@@ -114,6 +114,10 @@ class Notification:
     source: str = ""
     """Which pgheadroom says so: host name and version."""
     link: str = ""
+    flapping: bool = False
+    """Whether the incident comes and goes; its end will be told late."""
+    digest: bool = False
+    """Whether a chat may tell of it together with others: too much happens at once."""
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal notification."""

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
-from exporter.config.base import Model, Name
+from exporter.config.base import Model, Name, SecretFile
+from exporter.config.muting import DEFAULT_INHIBITIONS, Inhibition, Mute
 from exporter.config.pooler import Pooler, PoolerThresholds
 from exporter.config.server import Forecast, Polling, Server, Thresholds
 
@@ -34,6 +35,13 @@ class Metrics(Model):
     """Whether the series of postgres_exporter are there too (docs/migrating.md)."""
 
 
+class WebFile(Model):
+    """Where TLS and log-in are set."""
+
+    config_file: SecretFile | None = None
+    """A Prometheus `web.config.yml` (docs/silences.md); relative to the configuration file."""
+
+
 class Config(Model):
     """pgheadroom's configuration file."""
 
@@ -49,6 +57,8 @@ class Config(Model):
     """Events, on standard error."""
     metrics: Metrics = Metrics()
     """For Prometheus."""
+    web: WebFile = WebFile()
+    """TLS and log-in of the pages and `/metrics`."""
     include: tuple[str, ...] = ()
     """Files whose `servers`, `poolers`, `receivers` and `routes` are appended, such as \
     `servers.d/*.yaml`; relative to the configuration file."""
@@ -72,6 +82,10 @@ class Config(Model):
     """Where notifications go."""
     routes: tuple[Route, ...] = ()
     """Empty: critical goes to PagerDuty and everything to the others."""
+    mutes: tuple[Mute, ...] = ()
+    """Silences that come back at the same hours (docs/silences.md)."""
+    inhibit: tuple[Inhibition, ...] = DEFAULT_INHIBITIONS
+    """Which alerts are not told while another one fires (docs/silences.md)."""
 
     @field_validator("listen")
     @classmethod
