@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from exporter.app import App
 from exporter.check import Checked, check, worst
 from exporter.config import events
 from exporter.config.errors import ConfigError
-from exporter.config.model import Config, listen_address
+from exporter.config.model import DEFAULT_LISTEN, Config, listen_address
+from exporter.healthcheck import trouble
 from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
 from exporter.reload import Origin
@@ -80,6 +82,9 @@ def main() -> None:
 )
 def run(path: Path | None, listen: str | None, state_dir: Path | None) -> None:
     """Watch, export and page until SIGTERM."""
+    # The first process of a container is not ended by a signal that it does not handle, and `app`
+    # handles this one only once it runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     origin = _origin(path, listen=listen, state_dir=state_dir)
     config = _read(origin)
     events.set_up(config.log)
@@ -130,6 +135,19 @@ def _print_checked(checked: Checked) -> None:
         click.echo("  top holders")
     for holder in situation.holders:
         click.echo(f"    {holder.used:>5}  {holder.name}")
+
+
+@main.command()
+@click.option("--url", default=f"http://{DEFAULT_LISTEN}", show_default=True, help="Where it is.")
+@click.option("--servers", is_flag=True, help="Every server has to be seen, too.")
+@click.option("--wait", default=0.0, metavar="SECONDS", help="Ask again for so long.")
+@click.option("--insecure", is_flag=True, help="Take any certificate.")
+def healthcheck(url: str, wait: float, *, servers: bool, insecure: bool) -> None:
+    """Ask a running pgheadroom whether it is ready. Exit status 1 if it is not."""
+    found = trouble(url, wait, servers=servers, insecure=insecure)
+    if found:
+        _fail(found, 1)
+    click.echo("every server is seen" if servers else "ready")
 
 
 @main.group("config")

@@ -1,0 +1,66 @@
+import json
+
+from click.testing import CliRunner
+
+from exporter.cli import main
+from exporter.healthcheck import trouble
+from tests.support.receivers import Answer, HttpReceiver
+
+READY = Answer(body="ready\n")
+WAITING = Answer(503, "not yet polled: prod\n")
+
+
+def holders(**up):
+    found = [{"server": name, "up": ok, "failure": "auth: wrong"} for name, ok in up.items()]
+    return Answer(body=json.dumps({"status": "success", "data": {"servers": found}}))
+
+
+def test_it_is_ready():
+    with HttpReceiver(READY) as server:
+        assert trouble(server.url, 0) == ""
+    assert [request.path for request in server.requests] == ["/readyz"]
+
+
+def test_what_it_waits_for_is_said():
+    with HttpReceiver(WAITING) as server:
+        said = trouble(f"{server.url}/", 0)
+    assert said == f"{server.url}/readyz answers 503: not yet polled: prod"
+
+
+def test_it_asks_again_while_there_is_time():
+    with HttpReceiver(WAITING, READY) as server:
+        assert trouble(server.url, 30) == ""
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_is_not_seen_is_named():
+    with HttpReceiver(READY, holders(prod=True, shop=False)) as server:
+        assert trouble(server.url, 0, servers=True) == "shop is not seen: auth: wrong"
+
+
+def test_every_server_is_seen():
+    with HttpReceiver(READY, holders(prod=True)) as server:
+        assert trouble(server.url, 0, servers=True) == ""
+
+
+def test_another_program_answers():
+    with HttpReceiver(READY, Answer(body="[]")) as server:
+        assert "not as pgheadroom does" in trouble(server.url, 0, servers=True)
+
+
+def test_nobody_answers():
+    with HttpReceiver() as server:
+        url = server.url
+    assert trouble(url, 0).startswith(f"{url} does not answer: ")
+
+
+def test_other_addresses_than_http_are_refused():
+    assert "begins with http://" in trouble("file:///etc/passwd", 0)
+
+
+def test_the_command_says_it_and_fails():
+    with HttpReceiver(WAITING, READY) as server:
+        first = CliRunner().invoke(main, ["healthcheck", "--url", server.url])
+        second = CliRunner().invoke(main, ["healthcheck", "--url", server.url])
+    assert (first.exit_code, second.exit_code, second.output) == (1, 0, "ready\n")
+    assert "not yet polled: prod" in first.output
