@@ -17,8 +17,10 @@ CLIENT_BACKEND = "client backend"
 ACTIVE = "active"
 IDLE = "idle"
 IDLE_IN_TRANSACTION = ("idle in transaction", "idle in transaction (aborted)")
+#: The class of waits for a heavyweight lock, which some other backend holds.
+LOCK = "Lock"
 #: Waits that hold work up. Client and Activity are idleness, Timeout is pg_sleep (pg-facts B).
-WORK_WAITS = frozenset({"Lock", "LWLock", "IO", "IPC", "BufferPin", "Extension"})
+WORK_WAITS = frozenset({LOCK, "LWLock", "IO", "IPC", "BufferPin", "Extension"})
 
 
 @dataclass(frozen=True, slots=True)

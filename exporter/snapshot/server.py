@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.snapshot.activity import Activity, count_by
+from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.slots import Limits
 
 
@@ -90,6 +91,8 @@ class Snapshot:
     activity: Activity
     facts: ServerFacts
     sessions: SessionCounters | None = None
+    blockers: tuple[Blocker, ...] = ()
+    """Whom others wait for, as of a few seconds ago; empty while nobody waits for a lock."""
 
     @property
     def used(self) -> int:

@@ -13,6 +13,8 @@ from importlib import resources
 
 from exporter.config.difference import same_login
 from exporter.config.server import Polling, Server
+from exporter.snapshot.activity import LOCK, Activity
+from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import (
     Failure,
@@ -29,13 +31,16 @@ from exporter.sources.errors import SourceError
 from exporter.sources.pooled import POOLED, refuse_pooler
 from exporter.sources.probe import ConnectProbe
 from exporter.sources.rows import Names
-from exporter.sources.session import Session
+from exporter.sources.session import Params, Session
 
 log = logging.getLogger(__name__)
 
 #: A backend of a role or database made since the last read of names brings the next read forward,
 #: and a slow read that failed is tried again after this long.
 EARLY_SECONDS = 10.0
+#: While somebody waits for a lock, whom for is asked this often at most: the answer costs the
+#: server's lock manager a moment.
+BLOCKERS_SECONDS = 5.0
 #: Less of a poll's deadline than this is not worth beginning a slow read in.
 _LEAST_RATIO = 0.1
 
@@ -49,6 +54,7 @@ _SETTINGS = _sql("settings.sql")
 _PARAMETERS = _sql("parameters.sql")
 _DATABASES = _sql("databases.sql")
 _ROLES = _sql("roles.sql")
+_BLOCKERS = _sql("blockers.sql")
 _COUNTERS_13 = _sql("counters_13.sql")
 _COUNTERS = _sql("counters.sql")
 _TIMEOUTS = (
@@ -101,7 +107,8 @@ class PostgresSource:
         self._parameters: dict[str, float] = {}
         self._counters: SessionCounters | None = None
         self._names_read_at = float("-inf")
-        self._due = {"settings": 0.0, "names": 0.0, "counters": 0.0}
+        self._blockers: tuple[Blocker, ...] = ()
+        self._due = {"settings": 0.0, "names": 0.0, "counters": 0.0, "blockers": 0.0}
         self._failing_reads: set[str] = set()
         self._used_ratio: float | None = None
 
@@ -132,8 +139,10 @@ class PostgresSource:
         if not rows.privileged(found):
             raise SourceError(self._unprivileged())
         facts = await self._refresh(found, until)
+        activity = rows.activity(found, self._names)
+        blockers = await self._refresh_blockers(activity, until)
         seconds = self._clock() - started
-        return Snapshot(now, seconds, rows.activity(found, self._names), facts, self._counters)
+        return Snapshot(now, seconds, activity, facts, self._counters, blockers)
 
     async def probe(self, now: float) -> Probe:
         """What a new client sees that connects directly, with the probe's credentials if given."""
@@ -216,14 +225,27 @@ class PostgresSource:
             self._names = rows.names(*read)
             self._names_read_at = now
 
-    async def _slow(self, what: str, until: float, *statements: bytes) -> list[list[Row]] | None:
+    async def _refresh_blockers(self, activity: Activity, until: float) -> tuple[Blocker, ...]:
+        """Who keeps others waiting; asked only while somebody waits for a lock."""
+        if not any(group.wait_event_type == LOCK for group in activity.groups):
+            self._blockers = ()
+            return ()
+        addresses = {"addresses": self._server.client_addresses}
+        read = await self._slow("blockers", until, _BLOCKERS, params=addresses)
+        if read is not None:
+            self._blockers = rows.blockers(read[0], self._names)
+        return self._blockers
+
+    async def _slow(
+        self, what: str, until: float, *statements: bytes, params: Params | None = None
+    ) -> list[list[Row]] | None:
         """The rows of each statement, None when they are not due or one of them failed."""
         now, polling = self._clock(), self._polling
         if now < self._due[what] or until - now < _LEAST_RATIO * polling.deadline:
             return None
-        interval = polling.counters_interval if what == "counters" else polling.facts_interval
+        interval = self._interval(what)
         try:
-            read = [await self._session.fetch(sql, until=until) for sql in statements]
+            read = [await self._session.fetch(sql, params, until=until) for sql in statements]
         except SourceError as error:
             self._due[what] = now + min(interval, EARLY_SECONDS)
             self._note_failing(what, error.failure)
@@ -231,6 +253,12 @@ class PostgresSource:
         self._due[what] = now + interval
         self._failing_reads.discard(what)
         return read
+
+    def _interval(self, what: str) -> float:
+        polling = self._polling
+        if what == "blockers":
+            return min(polling.counters_interval, BLOCKERS_SECONDS)
+        return polling.counters_interval if what == "counters" else polling.facts_interval
 
     def _note_failing(self, what: str, failure: Failure) -> None:
         """Say once that a slow read fails: a lock may stay for an hour."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.blockers import Blocker
+from exporter.snapshot.blockers import blockers as chain_of
 from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import ServerFacts, SessionCounters
 from exporter.snapshot.slots import Limits
@@ -96,6 +98,26 @@ def _group(row: Row, databases: Mapping[int, str], roles: Mapping[int, str]) -> 
         stale,
         # Ours is alone in its group, but for another pgheadroom that asks in the same instant.
         oldest_pid == row[_OWN_PID],
+    )
+
+
+def blockers(found: list[Row], known: Names) -> tuple[Blocker, ...]:
+    """Rows of sql/blockers.sql, less those whom nobody waits for."""
+    named = (_blocker(row, known) for row in found)
+    return chain_of(named, {row[0]: row[-1] for row in found if row[-1]})
+
+
+def _blocker(row: Row, known: Names) -> Blocker:
+    pid, datid, usesysid, application_name, client_addr, state, xact_age, state_age = row[:8]
+    return Blocker(
+        pid,
+        "" if usesysid is None else known.roles.get(usesysid) or f"(oid {usesysid})",
+        text(application_name),
+        "" if datid is None else known.databases.get(datid) or f"(oid {datid})",
+        text(client_addr),
+        text(state),
+        None if xact_age is None else max(0.0, xact_age),
+        None if state_age is None else max(0.0, state_age),
     )
 
 
