@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from exporter.alerting.alerts import Alert
 from exporter.alerting.incidents import Incident, Told, dedup_key
+from exporter.alerting.limits import limit_lines, limit_words
 from exporter.alerting.notification import (
     AlertLine,
     Notification,
@@ -27,6 +28,7 @@ from exporter.alerting.words import (
     rate_words,
 )
 from exporter.snapshot.activity import count_by
+from exporter.snapshot.blockers import roots
 from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import ServerState, Snapshot
@@ -85,7 +87,7 @@ def compose(
         at=now,
         opened_at=incident.opened_at,
         dedup_key=dedup_key(sender.install_id, incident.server, incident.family),
-        headline=_headline(told, situation, resolution),
+        headline=_headline(told, situation, resolution, _limit(incident, state)),
         labels=labels,
         alerts=tuple(_line(alert) for alert in incident.alerts),
         situation=situation,
@@ -115,6 +117,8 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
         growers=growers(found),
         growth_window_seconds=before.seconds if before is not None else 0.0,
         idle_transaction=oldest_idle_transaction(activity),
+        limits=limit_lines(snapshot, top),
+        blockers=roots(snapshot.blockers)[:top],
         waiting=sum(group.backends for group in activity.clients if group.waiting),
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
@@ -152,7 +156,16 @@ def _line(alert: Alert) -> AlertLine:
     )
 
 
-def _headline(told: Told, situation: Situation, resolution: Resolution | None) -> str:
+def _limit(incident: Incident, state: ServerState | PoolerState) -> list[str]:
+    """Words for the limit of a role or database that the incident is about."""
+    if incident.family != "limits" or isinstance(state, PoolerState) or state.snapshot is None:
+        return []
+    return limit_words(incident.alerts, state.snapshot)
+
+
+def _headline(
+    told: Told, situation: Situation, resolution: Resolution | None, limit: list[str]
+) -> str:
     """Severity, server, number, time left, who: as much as stands in 80 characters."""
     incident = told.incident
     head = _head(told)
@@ -160,6 +173,8 @@ def _headline(told: Told, situation: Situation, resolution: Resolution | None) -
         parts = [f"RESOLVED {incident.server}", *_resolved_words(incident, resolution)]
     elif incident.family == "connections" and situation.used is not None:
         parts = [f"{head} {incident.server}", *_slot_words(situation)]
+    elif limit:
+        parts = [f"{head} {incident.server}", *limit]
     else:
         summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")

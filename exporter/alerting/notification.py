@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.holders import Holder, IdleTransaction
 
 
@@ -69,6 +70,10 @@ class Situation:
     growers: tuple[Holder, ...] = ()
     growth_window_seconds: float = 0.0
     idle_transaction: IdleTransaction | None = None
+    limits: tuple[str, ...] = ()
+    """Limits of roles and databases that are nearly used up, e.g. "role app: 46 of 50, 92 %"."""
+    blockers: tuple[Blocker, ...] = ()
+    """Whom others wait for: the heads of the queues, the longest queue first."""
     waiting: int = 0
     data_age_seconds: float = 0.0
     applications_waiting: tuple[Holder, ...] = ()
@@ -145,6 +150,8 @@ def _notification(raw: dict[str, Any]) -> Notification:
         "applications_waiting": tuple(
             Holder(**each) for each in situation.get("applications_waiting", ())
         ),
+        "limits": tuple(situation.get("limits", ())),
+        "blockers": tuple(Blocker(**each) for each in situation.get("blockers", ())),
         "idle_transaction": None if idle is None else IdleTransaction(**idle),
     }
     resolution = raw["resolution"]

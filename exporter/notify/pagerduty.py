@@ -124,6 +124,7 @@ def details(notification: Notification, *, addresses: bool) -> dict[str, Any]:
         "rate": situation.rate,
         "time_left": situation.time_left,
         "states": words.states_line(situation),
+        "limits": words.limits_line(situation),
         "waiting": situation.waiting,
         "holders": words.holder_lines(situation, words.as_is, addresses=addresses),
         "growers": words.grower_lines(situation, words.as_is),
@@ -131,6 +132,7 @@ def details(notification: Notification, *, addresses: bool) -> dict[str, Any]:
         "oldest_idle_transaction": words.idle_line(idle, words.as_is, addresses=addresses)
         if idle
         else "",
+        "blockers": words.blocker_lines(situation, words.as_is, addresses=addresses),
         "data": words.doubts(situation),
         "next_action": words.actions(notification),
         "alerts": [f"{a.alertname} ({a.severity}): {a.summary}" for a in notification.alerts],

@@ -86,6 +86,12 @@ def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
                 f"Fastest growers {window}".rstrip(), words.grower_lines(situation, code), 300, "• "
             ),
             _section("Oldest idle transaction", oldest, 250),
+            _section(
+                "Blocking others",
+                words.blocker_lines(situation, code, addresses=addresses),
+                300,
+                "• ",
+            ),
             _section("Next", (_prose(each, 240) for each in words.actions(notification)[:1]), 260),
         ]
     parts += [_rules(notification), _links(notification)]
@@ -107,7 +113,9 @@ def _facts(notification: Notification) -> list[str]:
         return words.resolution_lines(notification.resolution)
     waiting = f"{situation.waiting} waiting" if situation.waiting else ""
     states = ", ".join(part for part in (words.states_line(situation), waiting) if part)
-    return [line for line in (situation.arithmetic, words.outlook(situation), states) if line]
+    limits = words.limits_line(situation)
+    found = (situation.arithmetic, words.outlook(situation), limits, states)
+    return [line for line in found if line]
 
 
 def _description(notification: Notification) -> str:

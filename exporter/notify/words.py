@@ -18,12 +18,15 @@ from exporter.alerting.notification import (
     Transition,
 )
 from exporter.alerting.words import duration_words
+from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.holders import Holder, IdleTransaction
 
 Quote = Callable[[str], str]
 
 MOST_HOLDERS = 5
 MOST_GROWERS = 3
+MOST_BLOCKERS = 3
+MOST_LIMITS = 2
 #: "application (role on database)" with three names of 63 bytes would fill a telephone.
 _NAME_CHARACTERS = 120
 #: Older than this, the numbers are no longer what the server looks like.
@@ -91,12 +94,43 @@ def idle_line(idle: IdleTransaction, quote: Quote, *, addresses: bool) -> str:
     return f"{duration_words(idle.seconds)}, {pid}{_quoted(who, quote)}{tail}"
 
 
+def blocker_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list[str]:
+    """Whom others wait for, one on a line: the heads of the queues, the longest queue first."""
+    return [
+        _blocker(each, quote, addresses=addresses) for each in situation.blockers[:MOST_BLOCKERS]
+    ]
+
+
+def _blocker(blocker: Blocker, quote: Quote, *, addresses: bool) -> str:
+    who = Holder(
+        blocker.application_name,
+        blocker.usename,
+        blocker.datname,
+        0,
+        client_addr=blocker.client_addr,
+    )
+    if not blocker.pid:
+        return f"a prepared transaction (pg_prepared_xacts), blocks {blocker.blocked}"
+    since = blocker.state_seconds
+    age = "" if since is None else f" {duration_words(since)}"
+    # Postgres' words, or an extension's for its workers: letters, and nothing that is markup.
+    state = "".join(c for c in blocker.state if c.isalnum() or c in " ()-")
+    doing = f"{plain(state, 40) or 'unknown'}{age}"
+    tail = _addresses(who, quote) if addresses else ""
+    return f"pid {blocker.pid} {_quoted(who, quote)}, {doing}, blocks {blocker.blocked}{tail}"
+
+
 def states_line(situation: Situation) -> str:
     """Slots by state, largest first, e.g. "60 active, 20 idle"."""
     counted = sorted(situation.states.items(), key=lambda item: -item[1])
     return ", ".join(
         f"{count} {plain(state, 40) or 'unknown'}" for state, count in counted if count
     )
+
+
+def limits_line(situation: Situation) -> str:
+    """Limits of roles and databases that are nearly used up, e.g. "role app: 46 of 50, 92 %"."""
+    return "; ".join(plain(line, 160) for line in situation.limits[:MOST_LIMITS])
 
 
 def outlook(situation: Situation) -> str:

@@ -63,7 +63,12 @@ def _server(entry: Entry, now: float) -> str:
         _failure(entry, situation),
     ]
     if situation.used is not None:
-        parts += [_bar(situation, level), _facts(situation), _holders(situation)]
+        parts += [
+            _bar(situation, level),
+            _facts(situation),
+            _holders(situation),
+            _blockers(situation),
+        ]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
     return "".join([*parts, _alerts(entry.book)])
@@ -98,6 +103,7 @@ def _facts(situation: Situation) -> str:
         situation.arithmetic,
         situation.rate,
         situation.time_left,
+        *situation.limits,
         ", ".join(f"{count} {state}" for state, count in situation.states.items()),
         f"{situation.waiting} waiting" if situation.waiting else "",
         f"oldest idle transaction {duration_words(idle.seconds)}"
@@ -109,6 +115,20 @@ def _facts(situation: Situation) -> str:
         else "",
     ]
     return f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>"
+
+
+def _blockers(situation: Situation) -> str:
+    """Whom others wait for; a pid of 0 is a prepared transaction."""
+    if not situation.blockers:
+        return ""
+    rows = (
+        (each.pid or "prepared transaction", each.application_name or "-", each.usename,
+         each.datname, each.state,
+         "" if each.state_seconds is None else duration_words(each.state_seconds), each.blocked)
+        for each in situation.blockers
+    )  # fmt: skip
+    heads = ("blocked by pid", "application", "role", "database", "state", "for", "blocks")
+    return _table(heads, rows)
 
 
 def _holders(situation: Situation) -> str:

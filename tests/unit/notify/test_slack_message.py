@@ -10,15 +10,22 @@ from hypothesis import strategies as st
 
 from exporter.alerting.notification import Notification, Situation, Transition
 from exporter.notify.slack_message import code, payload
+from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.holders import Holder, IdleTransaction
 from tests.support.notifications import ALERT, SITUATION, notification
 
+IDLE = "idle in transaction"
 NASTY = "<!channel> <@U1> `rm`\n\r\x00\u202e\"'|>&*_~ <https://evil.example|click>"
 names = st.text(max_size=63) | st.sampled_from([NASTY, "&" * 63, "<" * 63, "`" * 63, ""])
 holders = st.builds(
     Holder, names, names, names, st.integers(0, 999), st.integers(0, 999), names, st.integers(0, 9)
 )
 idle = st.builds(IdleTransaction, st.floats(0, 1e6), st.none() | st.just(1), names, names, names)
+ages = st.none() | st.floats(0, 1e6)
+blockers = st.builds(
+    Blocker, st.integers(0, 1 << 22), names, names, names, names, names, ages, ages,
+    st.integers(1, 100),
+)  # fmt: skip
 situations = st.builds(
     Situation,
     arithmetic=names,
@@ -29,6 +36,8 @@ situations = st.builds(
     growers=st.lists(holders, max_size=9).map(tuple),
     growth_window_seconds=st.floats(0, 1e5),
     idle_transaction=st.none() | idle,
+    limits=st.lists(names, max_size=9).map(tuple),
+    blockers=st.lists(blockers, max_size=9).map(tuple),
     waiting=st.integers(0, 9),
     data_age_seconds=st.floats(0, 1e6),
     failure=names,
@@ -170,3 +179,23 @@ def test_notifications_survive_the_outbox(made):
 def test_empty_headline_is_replaced():
     message = payload(notification(headline=" \n"), addresses=False)
     assert message["text"] == "pg-prod-1: connections opened"
+
+
+def test_it_names_who_blocks_others_and_the_limit_that_binds():
+    situation = replace(
+        SITUATION,
+        limits=("role app: 46 of 50, 92 %",),
+        blockers=(
+            Blocker(4711, "app", "checkout", "shop", "10.0.0.7", IDLE, 50.0, 42.0, 12),
+            Blocker(0, "", "", "", "", "", None, None, 3),
+        ),
+    )
+    text = said(payload(notification(situation=situation), addresses=False))
+    assert "role app: 46 of 50, 92 %" in text
+    assert (
+        "• pid 4711 `checkout (app on shop)`, idle in transaction 42 s, blocks 12\n"
+        "• a prepared transaction (pg_prepared_xacts), blocks 3"
+    ) in text
+    assert "10.0.0.7" not in text.partition("Blocking others")[2]
+    shown = said(payload(notification(situation=situation), addresses=True))
+    assert "blocks 12, from `10.0.0.7`" in shown
