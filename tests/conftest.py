@@ -1,19 +1,22 @@
-"""Fixtures for every test: real Postgres servers, stopped by pid when they are done."""
+"""Fixtures for every test: real servers and poolers, stopped by pid when they are done."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
 from exporter.demo.binaries import PostgresError, binaries
 from exporter.demo.postgres import EmbeddedPostgres, Setting
 from tests.support.binaries import MAJORS, installed, programs
+from tests.support.debian import MissingError
+from tests.support.pgbouncer import PgBouncer
 
 StartPostgres = Callable[..., EmbeddedPostgres]
+StartPgBouncer = Callable[..., PgBouncer]
 
 
 def pytest_report_header() -> str:
@@ -99,3 +102,30 @@ def start_shared() -> Iterator[StartPostgres]:
     """The same for all tests of a module."""
     with _starting() as start:
         yield start
+
+
+@pytest.fixture
+def start_pgbouncer() -> Iterator[StartPgBouncer]:
+    """Starts a pooler: `start_pgbouncer("sid", {"shop": leads_to(server)}, {"so_reuseport": 1})`.
+
+    Its package is fetched once; where it cannot be the test is skipped, but never where CI is set.
+    """
+    poolers: list[PgBouncer] = []
+
+    def start(
+        suite: str,
+        databases: Mapping[str, str],
+        settings: Mapping[str, Setting] | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> PgBouncer:
+        try:
+            poolers.append(PgBouncer(suite, databases, settings, users))
+        except MissingError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        return poolers[-1].start()
+
+    yield start
+    for pooler in poolers:
+        pooler.remove()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -28,6 +28,9 @@ Value = TypeVar("Value", Pool, PoolDatabase, PoolStats)
 _FORMER = {"reserve_pool_size": "reserve_pool"}
 _TRUE = frozenset({b"1", b"yes", b"t", b"true", b"on"})
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
+#: Before 1.26 a user without a pool_size shows that of the user above it
+#: (https://github.com/pgbouncer/pgbouncer/issues/1323).
+_VERSION_WITH_STALE_SIZES = re.compile(r"1\.(?:\d|1\d|2[0-5])(?:\D|$)")
 CLIENT_COLUMNS = frozenset({"database", "user", "application_name", "state"})
 USER_COLUMNS = frozenset(field.name for field in fields(PoolUser))
 
@@ -35,10 +38,11 @@ USER_COLUMNS = frozenset(field.name for field in fields(PoolUser))
 def number(raw: bytes | None) -> int | None:
     """A whole number; None for what is none.
 
-    >>> number(b"17"), number(b"17.9"), number(b""), number(None)
-    (17, 17, None, None)
+    >>> number(b"17"), number(b"17.9"), number(b"   2"), number(b""), number(None)
+    (17, 17, 2, None, None)
     """
-    return int(float(raw)) if raw is not None and _NUMBER.fullmatch(raw) else None
+    stripped = b"" if raw is None else raw.strip()
+    return int(float(stripped)) if _NUMBER.fullmatch(stripped) else None
 
 
 def columns(value: type[Value]) -> frozenset[str]:
@@ -94,7 +98,7 @@ def facts(
     connections = number(settings.get("max_user_connections"))
     clients = number(settings.get("max_user_client_connections"))
     usual = (None, None, connections, clients)
-    known = (_user(each) for each in users)
+    known = _users(users, believed=not _VERSION_WITH_STALE_SIZES.match(version))
     return PoolerFacts(
         version=version,
         max_client_conn=number(settings.get("max_client_conn")),
@@ -107,11 +111,16 @@ def facts(
     )
 
 
-def _user(record: Record) -> PoolUser:
-    return PoolUser(
-        text(record.get("name")),
-        number(record.get("pool_size")),
-        number(record.get("reserve_pool_size")),
-        number(record.get("max_user_connections")),
-        number(record.get("max_user_client_connections")),
-    )
+def _users(records: Iterable[Record], *, believed: bool) -> Iterator[PoolUser]:
+    """Users with their limits; sizes that repeat those of the row above only if `believed`."""
+    above: tuple[int | None, int | None] = (None, None)
+    for record in records:
+        sizes = number(record.get("pool_size")), number(record.get("reserve_pool_size"))
+        own = sizes if believed or sizes != above else (None, None)
+        above = sizes
+        yield PoolUser(
+            text(record.get("name")),
+            *own,
+            number(record.get("max_user_connections")),
+            number(record.get("max_user_client_connections")),
+        )

@@ -20,6 +20,11 @@ POOLED = Failure(
     "the DSN leads through a pooler",
     "give the address of Postgres itself: a saturated pooler would make polls wait",
 )
+CONSOLE = Failure(
+    Reason.POOLED,
+    "the DSN leads to PgBouncer's console",
+    "list it under poolers; a server's DSN leads to Postgres itself",
+)
 #: What PgBouncer says of itself when a session begins: 1.26 and later by the first two, any version
 #: in the version that its console has.
 _OWN_PARAMETERS = (b"pgbouncer.version", b"pgbouncer.pool_mode")
@@ -44,8 +49,9 @@ async def refuse_pooler(connection: Connection, begun: float) -> int:
         SourceError: a pooler answers.
     """
     status = connection.pgconn.parameter_status
-    own = any(status(name) is not None for name in _OWN_PARAMETERS)
-    if own or _CONSOLE in (status(b"server_version") or b""):
+    if _CONSOLE in (status(b"server_version") or b""):
+        raise SourceError(CONSOLE)
+    if any(status(name) is not None for name in _OWN_PARAMETERS):
         raise SourceError(POOLED)
     pid, age = await _backend(connection)
     if pid == connection.info.backend_pid:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,7 +18,7 @@ from pydantic import SecretStr
 from exporter.config.pooler import Pooler
 from exporter.config.server import Polling
 from exporter.demo.binaries import environment, identity, user_directory
-from exporter.demo.postgres import EmbeddedPostgres, free_port
+from exporter.demo.postgres import EmbeddedPostgres, Setting, free_port
 from exporter.snapshot.pool import PoolerSnapshot
 from exporter.snapshot.server import Failure
 from exporter.sources.errors import SourceError
@@ -27,8 +29,6 @@ from tests.support.postgres import eventually
 #: 1.18, 1.24 and whatever is newest (1.26 when this was written).
 SUITES = ("bookworm", "trixie", "sid")
 NOW = 1_800_000_000.0
-
-Setting = str | int
 
 
 class PgBouncer:
@@ -175,6 +175,16 @@ class PgBouncer:
             f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
             for name, lines in parts
         )
+
+
+def looped(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """An async test, run to its end on a loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
 
 
 def leads_to(server: EmbeddedPostgres, **more: Setting) -> str:

@@ -79,6 +79,19 @@ def test_only_users_with_limits_of_their_own_are_kept():
     assert facts.so_reuseport
 
 
+@pytest.mark.parametrize(("version", "believed"), [("1.25.2", False), ("1.26.1", True)])
+def test_sizes_that_repeat_the_row_above_are_not_believed_before_1_26(version, believed):
+    """What 1.24.1 answered with `postgres = pool_size=2` in [users]; stats has no size."""
+    users = [
+        {"name": name, "pool_size": size, "reserve_pool_size": b"        1" if size else b""}
+        for name, size in ((b"app", b""), (b"postgres", b"        2"), (b"stats", b"        2"))
+    ]
+    found = rows.facts(version, [], users, local=True).users
+    assert found["postgres"] == PoolUser("postgres", 2, 1)
+    assert ("stats" in found) == believed
+    assert "app" not in found
+
+
 def test_clients_are_counted():
     found = rows.clients(captured("1.18.0", "CLIENTS", rows.CLIENT_COLUMNS))
     assert ClientGroup("app", "plain", "lambda-orders", "active", 1) in found
