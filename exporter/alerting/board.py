@@ -80,6 +80,10 @@ class Board:
         """The entry of `server`, None where there is no such server."""
         return self._entries.get(server)
 
+    def get_pooler(self, pooler: str) -> PoolerEntry | None:
+        """The entry of `pooler`, None where there is no such pooler."""
+        return self._poolers.get(pooler)
+
     @property
     def poolers(self) -> tuple[PoolerEntry, ...]:
         """The poolers."""

@@ -20,8 +20,8 @@ class Builder:
         self._constant = constant
         self._families: dict[str, Metric] = {}
 
-    def gauge(self, name: str, documentation: str, value: float | None, **labels: str) -> None:
-        """Add a sample to the gauge `name`; a value of None adds nothing."""
+    def gauge(self, name: str, documentation: str, value: float | None, /, **labels: str) -> None:
+        """Add a sample to the gauge `name`; a value of None adds nothing. `name` may be a label."""
         self._add(name, name, documentation, "gauge", value, labels)
 
     def counter(self, name: str, documentation: str, value: float | None, **labels: str) -> None:

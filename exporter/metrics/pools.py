@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.metrics.caps import OTHER
+from exporter.metrics.caps import OTHER, Cap
 from exporter.metrics.families import Builder
 from exporter.metrics.pool_view import Client, PoolerView
 from exporter.metrics.view import View
@@ -97,7 +97,8 @@ def add_clients(builder: Builder, view: PoolerView) -> None:
     groups = view.snapshot.clients
     if groups is None or not view.state.exports_clients:
         return
-    for (database, user, application, state), clients in _capped(groups, view).items():
+    counts = capped_clients(groups, view.caps.clients, view.now)
+    for (database, user, application, state), clients in counts.items():
         builder.gauge(
             "pgheadroom_pool_clients",
             "Clients by database, user, application and state; on with clients: true.",
@@ -109,14 +110,16 @@ def add_clients(builder: Builder, view: PoolerView) -> None:
         )
 
 
-def _capped(
-    groups: Iterable[ClientGroup], view: PoolerView
+def capped_clients(
+    groups: Iterable[ClientGroup], cap: Cap[Client], now: float
 ) -> dict[tuple[str, str, str, str], int]:
+    """Clients by database, user, application and state; those beyond the cap together."""
+    groups = tuple(groups)
     counts: dict[Client, int] = {}
     for each in groups:
         key = each.database, each.user, each.application_name
         counts[key] = counts.get(key, 0) + each.clients
-    named = view.caps.clients.named(counts, view.now)
+    named = cap.named(counts, now)
     found: dict[tuple[str, str, str, str], int] = {}
     for each in groups:
         key = each.database, each.user, each.application_name

@@ -26,8 +26,8 @@ def port_of(request: Request) -> Port:
 
 
 def books(port: Port) -> Iterator[Book]:
-    """The alerts of every server, then those about pgheadroom itself."""
-    yield from (entry.book for entry in port.board)
+    """The alerts of every server and pooler, then those about pgheadroom itself."""
+    yield from (entry.book for entry in port.board.endpoints)
     yield port.own_book()
 
 
@@ -39,8 +39,8 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 once every server has been tried, whatever came of it."""
-    waiting = [entry.state.server for entry in port_of(request).board if not entry.turns]
+    """200 once every server and pooler has been tried, whatever came of it."""
+    waiting = [entry.name for entry in port_of(request).board.endpoints if not entry.turns]
     if not waiting:
         return PlainTextResponse("ready\n")
     return PlainTextResponse(f"not yet polled: {', '.join(waiting)}\n", status_code=503)

@@ -32,9 +32,9 @@ class Scrape:
         board, now = self._port.board, self._port.clock()
         if board.generation != self._generation:
             self._generation = board.generation
-            groups = [without_aged(entry.families) for entry in board]
+            groups = [without_aged(entry.families) for entry in board.endpoints]
             self._kept = render((*merged(groups), *self._compatibility.on_metrics()))
-        aged = merged(aged_families(entry.state, now) for entry in board)
+        aged = merged(aged_families(entry.state, now) for entry in board.endpoints)
         own = (*self._port.own_families(), *own_process())
         return self._kept + render((*aged, *self._alerts(), *own))
 

@@ -84,7 +84,7 @@ def test_a_target_is_a_name_or_what_the_peer_takes(target, server):
 def test_an_unknown_target_is_told_the_names_and_not_repeated(target):
     answer = client(A, B).get("/probe", params={"target": target})
     assert answer.status_code == 404
-    assert answer.text == "no server has that name or address; there are: a, b\n"
+    assert answer.text == "nothing has that name or address; there are: a, b\n"
 
 
 def test_a_target_is_needed():
