@@ -95,6 +95,14 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Servers to which the same happened, where one message tells of several incidents."""
+
+    title: str
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """One message about one incident.
 
@@ -123,6 +131,8 @@ class Notification:
     """Whether the incident comes and goes; its end will be told late."""
     digest: bool = False
     """Whether a chat may tell of it together with others: too much happens at once."""
+    groups: tuple[Group, ...] = ()
+    """What is told instead of alerts and a situation where this is such a message."""
 
     def to_json(self) -> str:
         """Text from which `from_json` makes an equal notification."""
@@ -163,5 +173,8 @@ def _notification(raw: dict[str, Any]) -> Notification:
         ),
         "situation": Situation(**situation),
         "resolution": None if resolution is None else Resolution(**resolution),
+        "groups": tuple(
+            Group(each["title"], tuple(each["servers"])) for each in raw.get("groups", ())
+        ),
     }
     return Notification(**(raw | parts))

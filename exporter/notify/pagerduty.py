@@ -134,6 +134,7 @@ def details(notification: Notification, *, addresses: bool) -> dict[str, Any]:
         else "",
         "blockers": words.blocker_lines(situation, words.as_is, addresses=addresses),
         "data": words.doubts(situation),
+        "flapping": words.flapping_lines(notification),
         "next_action": words.actions(notification),
         "alerts": [f"{a.alertname} ({a.severity}): {a.summary}" for a in notification.alerts],
         "description": list(dict.fromkeys(alert.description for alert in notification.alerts)),

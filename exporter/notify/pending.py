@@ -2,6 +2,7 @@
 
 Notifications of one chain go out in order, one at a time. A chain that fails waits by itself; when
 two chains fail in a row, the receiver is taken to be down and is tried with one of them at a time.
+What may be told together waits for a moment, and then goes in one message.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from enum import Enum, auto
 
 from exporter.alerting.notification import Transition
 from exporter.notify.backoff import Backoff, TokenBucket
+from exporter.notify.digest import DIGEST_SECONDS, that_fit
 from exporter.notify.receiver import DeliveryError, Pace, Reason
 from exporter.notify.superseding import Pending, supersede
 
@@ -66,6 +68,8 @@ class Queue:
         """Put `pending` into its chain by id; the ids that are superseded now."""
         if pending.notification.transition is Transition.OPENED:
             pending = replace(pending, first=True)
+        if pending.notification.digest:
+            pending = replace(pending, not_before=pending.since + DIGEST_SECONDS)
         chain = self._chains.setdefault(pending.chain, [])
         chain.append(pending)
         chain.sort(key=lambda each: each.id)
@@ -92,11 +96,24 @@ class Queue:
             return None
         chosen = min(due, key=lambda e: (-e.notification.severity.rank, e.attempted_at, e.id))
         self._bucket.take(now)
-        self._sending = replace(chosen, attempts=chosen.attempts + 1, attempted_at=now)
-        self._chains[chosen.chain].pop(0)
-        if not self._chains[chosen.chain]:
-            del self._chains[chosen.chain]
+        first, *others = [self._taken(each, now) for each in self._together(chosen)]
+        self._sending = replace(first, folded=tuple(others))
         return self._sending
+
+    def _together(self, chosen: Pending) -> list[Pending]:
+        """`chosen`, and the heads of the chains that are told in one message with it."""
+        if not chosen.notification.digest:
+            return [chosen]
+        others = [e for e in self._heads() if e.notification.digest and e.id != chosen.id]
+        together = [chosen, *sorted(others, key=lambda each: each.id)]
+        return together[: that_fit(each.notification for each in together)]
+
+    def _taken(self, head: Pending, now: float) -> Pending:
+        """Take `head` out of its chain, to be sent."""
+        self._chains[head.chain].pop(0)
+        if not self._chains[head.chain]:
+            del self._chains[head.chain]
+        return replace(head, attempts=head.attempts + 1, attempted_at=now)
 
     def wake_at(self, now: float) -> float | None:
         """When `next` or `expired` will have something; None while only `add` can change that."""
@@ -134,14 +151,18 @@ class Queue:
         self._count(sent, error, now)
         if error.permanent and (error.reason is not Reason.PAYLOAD or sent.minimal):
             return Verdict.DEAD, ()
-        waiting = replace(
-            sent,
-            maybe_seen=sent.maybe_seen or error.ambiguous,
-            minimal=sent.minimal or error.permanent,
-            not_before=-math.inf if error.permanent else now + self._delay(sent),
-        )
-        self._chains.setdefault(sent.chain, []).insert(0, waiting)
-        return Verdict.RETRY, self._settle(sent.chain)
+        not_before = -math.inf if error.permanent else now + self._delay(sent)
+        dropped: list[int] = []
+        for each in sent.all:
+            waiting = replace(
+                each,
+                maybe_seen=each.maybe_seen or error.ambiguous,
+                minimal=sent.minimal or error.permanent,
+                not_before=not_before,
+            )
+            self._chains.setdefault(each.chain, []).insert(0, waiting)
+            dropped += self._settle(each.chain)
+        return Verdict.RETRY, tuple(dropped)
 
     def _delay(self, sent: Pending) -> float:
         severity = sent.notification.severity
@@ -177,5 +198,5 @@ class Queue:
 
     def _all(self) -> Iterator[Pending]:
         if self._sending is not None:
-            yield self._sending
+            yield from self._sending.all
         yield from self._waiting()

@@ -20,6 +20,7 @@ Block = dict[str, Any]
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _HEADER_CHARACTERS = 150
 _TEXT_CHARACTERS = 300
+_SECTION_CHARACTERS = 2900
 _MOST_LINK_CHARACTERS = 160
 _SIGNS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 
@@ -28,7 +29,8 @@ def payload(notification: Notification, *, addresses: bool, minimal: bool = Fals
     """The body of a webhook request; `minimal` is plain text alone."""
     text = escape(words.headline(notification, _TEXT_CHARACTERS), _TEXT_CHARACTERS)
     if minimal:
-        lines = [text, *(_prose(each, _TEXT_CHARACTERS) for each in _facts(notification))]
+        facts = words.group_lines(notification) or _facts(notification)
+        lines = [text, *(_prose(each, _SECTION_CHARACTERS) for each in facts)]
         return {"text": "\n".join(lines)}
     return {"text": text, "blocks": _blocks(notification, addresses=addresses)}
 
@@ -66,6 +68,9 @@ def _prose(text: str, most: int) -> str:
 
 
 def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
+    if notification.groups:
+        told = [_header(notification), *_digest(notification), _links(notification)]
+        return [part for part in told if part]
     situation = notification.situation
     resolved = notification.transition is Transition.RESOLVED
     parts: list[Block | None] = [
@@ -73,6 +78,7 @@ def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
         _section("", (_prose(line, 290) for line in _facts(notification)), 300),
         _section("", [_prose(_description(notification), 300)], 300),
         _section("", (f"⚠️ {_prose(line, 220)}" for line in words.doubts(situation)), 250),
+        _section("", (_prose(line, 240) for line in words.flapping_lines(notification)), 250),
     ]
     if not resolved:
         window = words.growth_window(situation)
@@ -96,6 +102,18 @@ def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
         ]
     parts += [_rules(notification), _links(notification)]
     return [part for part in parts if part]
+
+
+def _digest(notification: Notification) -> Iterable[Block | None]:
+    """The servers by what happened to them, as few sections as hold all of their names."""
+    text = ""
+    for line in words.group_lines(notification):
+        prose = _prose(line, 5 * _SECTION_CHARACTERS)
+        if text and len(text) + len(prose) + 1 > _SECTION_CHARACTERS:
+            yield _section("", [text], _SECTION_CHARACTERS + 3)
+            text = ""
+        text = f"{text}\n{prose}" if text else prose
+    yield _section("", [text], _SECTION_CHARACTERS + 3)
 
 
 def _header(notification: Notification) -> Block:

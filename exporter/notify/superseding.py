@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from exporter.alerting.notification import Notification, Transition
+from exporter.notify.digest import digest
 
 MISSED = "Fired and cleared while undeliverable: "
 
@@ -28,6 +29,13 @@ class Pending:
     attempts: int = 0
     attempted_at: float = -math.inf
     not_before: float = -math.inf
+    folded: tuple[Pending, ...] = ()
+    """Others that the same message tells of."""
+
+    @property
+    def all(self) -> tuple[Pending, ...]:
+        """Everything that the message tells of."""
+        return replace(self, folded=()), *self.folded
 
     @property
     def chain(self) -> str:
@@ -70,6 +78,8 @@ def supersede(waiting: Sequence[Pending], *, tells_missed: bool) -> Survivors:
 
 def told_as(pending: Pending) -> Notification:
     """The notification as it is to be sent: it says so where it tells of what was missed."""
+    if pending.folded:
+        return digest([each.notification for each in pending.all])
     notification = pending.notification
     if not _missed(pending):
         return notification

@@ -29,6 +29,8 @@ MOST_BLOCKERS = 3
 MOST_LIMITS = 2
 #: "application (role on database)" with three names of 63 bytes would fill a telephone.
 _NAME_CHARACTERS = 120
+#: Of names in one line: five times as many, escaped, are still one section of a Slack message.
+_LINE_CHARACTERS = 300
 #: Older than this, the numbers are no longer what the server looks like.
 _OLD_SECONDS = 15.0
 #: Categories that move, hide or break text: controls, direction marks, line ends, half characters.
@@ -158,6 +160,30 @@ def resolution_lines(resolution: Resolution) -> list[str]:
         lines.append(f"Least headroom: {resolution.least_free}")
     lines.append("Clients were refused" if resolution.refused else "No client was seen refused")
     return lines
+
+
+def group_lines(notification: Notification) -> list[str]:
+    """What a message about several incidents names: servers, grouped, on lines of bounded length.
+
+    No line has more than about 700 characters before it is escaped, and no name is left out.
+    """
+    lines = []
+    for group in notification.groups:
+        title, text = f"{plain(group.title, 120)} ({len(group.servers)}): ", ""
+        for name in group.servers:
+            if len(text) > _LINE_CHARACTERS:
+                lines.append(f"{title}{text}")
+                title, text = "", ""
+            text = f"{text}, {plain(name, 120)}" if text else plain(name, 120)
+        lines.append(f"{title}{text}")
+    return lines
+
+
+def flapping_lines(notification: Notification) -> list[str]:
+    """What it means that an incident flaps, where it does."""
+    if not notification.flapping:
+        return []
+    return ["It comes and goes. Its end is told once it has been quiet for half an hour."]
 
 
 def actions(notification: Notification) -> list[str]:

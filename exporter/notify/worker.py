@@ -161,13 +161,14 @@ class Worker:
                 self._refused(error)
 
     def _delivered(self, pending: Pending) -> None:
-        seconds = max(0.0, self._clocks.steady() - pending.since)
+        now = self._clocks.steady()
         self._accepted()
         self._queue.delivered()
-        self._tally.delivered(seconds)
-        # Before the row goes: both are written in one transaction.
-        self._upkeep.told(self._receiver, pending.notification)
-        self._journal.settle((pending.id,))
+        for each in pending.all:
+            self._tally.delivered(max(0.0, now - each.since))
+            # Before the row goes: both are written in one transaction.
+            self._upkeep.told(self._receiver, each.notification)
+        self._journal.settle(tuple(each.id for each in pending.all))
 
     def _accepted(self) -> None:
         if self._tally.failing:
@@ -189,7 +190,8 @@ class Worker:
         verdict, dropped = self._queue.failed(error, self._clocks.steady())
         self._superseded(dropped)
         if verdict is Verdict.DEAD:
-            self._bury(pending, error.reason)
+            for each in pending.all:
+                self._bury(each, error.reason)
 
     def _expire(self, now: float) -> None:
         for pending in self._queue.expired(now):
