@@ -85,12 +85,9 @@ def _add_server(builder: Builder, snapshot: Snapshot) -> None:
 
 def _add_settings(builder: Builder, settings: Mapping[str, float]) -> None:
     for name, value in settings.items():
-        plain = name.removesuffix("_seconds")
-        builder.gauge(
-            f"pg_settings_{name}",
-            f"The setting {plain}{', in seconds' if plain != name else ''}.",
-            value,
-        )
+        plain, _, unit = name.rpartition("_")
+        words = f"{plain}, in {unit}" if unit in {"seconds", "bytes"} else name
+        builder.gauge(f"pg_settings_{name}", f"The setting {words}.", value)
 
 
 def _add_limits(builder: Builder, snapshot: Snapshot) -> None:

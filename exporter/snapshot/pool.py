@@ -191,6 +191,10 @@ class PoolerFacts:
     max_user_client_connections: int | None = None
     so_reuseport: bool = False
     local: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Those of SHOW CONFIG that `pgheadroom doctor` looks at, as the console writes them."""
+    descriptors: int | None = None
+    """File descriptors that the process may have; only seen over a unix socket."""
     users: Mapping[str, PoolUser] = field(default_factory=dict)
 
 

@@ -63,7 +63,7 @@ class ServerFacts:
     started_at: float | None = None
     """When the postmaster began, Unix seconds of the server's clock."""
     settings: Mapping[str, float] = field(default_factory=dict)
-    """Those of sources/sql/parameters.sql; times in seconds, their names end in `_seconds`."""
+    """Those of sources/sql/parameters.sql; their names end in `_seconds` or `_bytes`."""
     datconnlimit: Mapping[str, int] = field(default_factory=dict)
     rolconnlimit: Mapping[str, int] = field(default_factory=dict)
 

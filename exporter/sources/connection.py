@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import socket
+import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,6 +26,8 @@ Connection = AsyncConnection[Row]
 _SHORTEST_CONNECT_TIMEOUT = 2
 #: psycopg's default; statements that ask for it are prepared at once.
 _PREPARE_THRESHOLD = 5
+#: struct ucred: pid, uid, gid (https://man7.org/linux/man-pages/man7/unix.7.html).
+_CREDENTIALS = struct.Struct("3i")
 
 
 async def connect(
@@ -53,3 +58,20 @@ def shut_socket(connection: Connection) -> None:
         duplicate = os.dup(connection.pgconn.socket)
         with socket.socket(fileno=duplicate) as line:
             line.shutdown(socket.SHUT_RDWR)
+
+
+def peer_descriptors(connection: Connection) -> int | None:
+    """How many file descriptors the process at the other end of a unix socket may have.
+
+    None over TCP, and where the process cannot be seen from here.
+    """
+    try:
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+            if line.family != socket.AF_UNIX:
+                return None
+            said = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        limits = Path(f"/proc/{_CREDENTIALS.unpack(said)[0]}/limits").read_text(encoding="ascii")
+    except (OSError, psycopg.Error):
+        return None
+    found = re.search(r"^Max open files\s+(\d+)", limits, re.MULTILINE)
+    return int(found[1]) if found else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import psycopg
 
@@ -26,7 +27,7 @@ from exporter.snapshot.pool import (
 )
 from exporter.snapshot.server import Failure, Probe, Reason
 from exporter.sources import pgbouncer_rows as rows
-from exporter.sources.connection import Connection
+from exporter.sources.connection import Connection, peer_descriptors
 from exporter.sources.credentials import login
 from exporter.sources.errors import SourceError
 from exporter.sources.probe import ConnectProbe
@@ -70,6 +71,7 @@ class PgbouncerSource:
         self._probe = self._new_probe()
         self._version = ""
         self._local = True
+        self._descriptors: int | None = None
         self._facts: PoolerFacts | None = None
         self._clients: tuple[ClientGroup, ...] | None = None
         self._due = {"facts": 0.0, "clients": 0.0}
@@ -150,6 +152,7 @@ class PgbouncerSource:
             raise SourceError(await _stranger(connection))
         self._version = text(status.removesuffix(_BOUNCER))
         self._local = connection.info.host.startswith(("/", "@"))
+        self._descriptors = peer_descriptors(connection)
 
     async def _refreshed_facts(self, until: float) -> PoolerFacts:
         now = self._clock()
@@ -160,9 +163,8 @@ class PgbouncerSource:
             wait = self._polling.facts_interval if read else self._polling.counters_interval
             self._due["facts"] = now + wait
             if read or self._facts is None:
-                self._facts = rows.facts(
-                    self._version, config or (), users or (), local=self._local
-                )
+                found = rows.facts(self._version, config or (), users or (), local=self._local)
+                self._facts = replace(found, descriptors=self._descriptors)
         return self._facts
 
     async def _refreshed_clients(

@@ -32,6 +32,18 @@ _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 #: (https://github.com/pgbouncer/pgbouncer/issues/1323).
 _VERSION_WITH_STALE_SIZES = re.compile(r"1\.(?:\d|1\d|2[0-5])(?:\D|$)")
 CLIENT_COLUMNS = frozenset({"database", "user", "application_name", "state"})
+#: What doctor looks at; addresses of files and of users stay where they are.
+CONFIG_NAMES = (
+    "default_pool_size",
+    "listen_addr",
+    "max_prepared_statements",
+    "pool_mode",
+    "query_wait_timeout",
+    "reserve_pool_size",
+    "server_idle_timeout",
+    "server_tls_sslmode",
+    "client_tls_sslmode",
+)
 USER_COLUMNS = frozenset(field.name for field in fields(PoolUser))
 
 
@@ -106,6 +118,7 @@ def facts(
         max_user_client_connections=clients,
         so_reuseport=settings.get("so_reuseport") in _TRUE,
         local=local,
+        settings={name: text(settings[name]) for name in CONFIG_NAMES if name in settings},
         # Only those with limits of their own: an auth_query may know ten thousand.
         users={user.name: user for user in known if user.limits not in (usual, (None,) * 4)},
     )

@@ -23,7 +23,13 @@ Row = tuple[Any, ...]
 _PID_BITS = 22
 _DATID, _USESYSID, _AT, _PRIVILEGED, _OWN_PID, _IN_RECOVERY = 0, 1, 13, 14, 15, 16
 #: To seconds, for the units in which pg_settings has times.
-_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
+#: Units of settings: what their names end in, and the factor.
+_UNITS = {
+    "ms": ("_seconds", 0.001),
+    "s": ("_seconds", 1.0),
+    "min": ("_seconds", 60.0),
+    "B": ("_bytes", 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +140,20 @@ def names(databases: list[Row], roles: list[Row]) -> Names:
 
 
 def parameters(found: list[Row]) -> dict[str, float]:
-    """Rows of sql/parameters.sql by name; times are in seconds and their names say so.
+    """Rows of sql/parameters.sql by name; times are in seconds, and names end in the unit.
 
     -1, which stands for "as another setting" or "none", has no unit.
 
     >>> parameters([(b"max_connections", b"100", None), (b"lock_timeout", b"250", b"ms")])
     {'max_connections': 100.0, 'lock_timeout_seconds': 0.25}
+    >>> parameters([(b"track_activity_query_size", b"1024", b"B")])
+    {'track_activity_query_size_bytes': 1024.0}
     """
     result = {}
     for name, value, unit in found:
-        scale = _SECONDS.get(text(unit))
+        ending, scale = _UNITS.get(text(unit), ("", 1.0))
         number = float(value)
-        key = text(name) + "_seconds" * (scale is not None)
-        result[key] = number * scale if scale is not None and number > 0 else number
+        result[text(name) + ending] = number * scale if number > 0 else number
     return result
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -322,3 +323,14 @@ async def test_names_in_no_encoding(suite, postgres16, start_pgbouncer):
         async with console(pooler.dsn(), clients=True) as source:
             snapshot = await until(source, lambda s: len(s.clients) == 2)
     assert "caf\\xe9" in {each.application_name for each in snapshot.clients}
+
+
+@every_version
+@looped
+async def test_descriptors_are_seen_over_a_unix_socket_alone(suite, postgres16, start_pgbouncer):
+    pooler = start_pgbouncer(suite, {"app": leads_to(postgres16)})
+    local, distant = (await seen(pooler.dsn(unix=True))).facts, (await seen(pooler.dsn())).facts
+    assert local.descriptors == resource.prlimit(pooler.pid, resource.RLIMIT_NOFILE)[0]
+    assert distant.descriptors is None
+    assert local.settings == distant.settings
+    assert local.settings["server_idle_timeout"] == "60"

@@ -1,4 +1,5 @@
--- pgheadroom, every 60 s and on each new session: the settings that bound connections, and their units.
+-- pgheadroom, every 60 s and on each new session: the settings that bound connections, and their units;
+-- track_activity_query_size is what polls have to copy of each backend.
 -- pg_settings is a function, no catalog. What our session has SET for itself is shown as it was before.
 -- Those that a version does not have are not there: idle_session_timeout and
 -- client_connection_check_interval came with 14, reserved_connections with 16, transaction_timeout with 17.
@@ -20,4 +21,5 @@ select name, case when source = 'session' then reset_val else setting end, unit
                 'tcp_keepalives_idle',
                 'tcp_keepalives_interval',
                 'tcp_user_timeout',
+                'track_activity_query_size',
                 'transaction_timeout')

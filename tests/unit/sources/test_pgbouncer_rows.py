@@ -30,6 +30,8 @@ def test_every_version_by_the_names_of_its_columns(version):
     assert (facts.max_client_conn, facts.max_user_connections) == (100, 0)
     assert facts.users == {}, "nobody has a limit of his own"
     assert not facts.so_reuseport
+    assert facts.settings.get("pool_mode", "") == "transaction"
+    assert not {"auth_file", "auth_query"} & facts.settings.keys(), "only what doctor looks at"
 
 
 @pytest.mark.parametrize(("version", "suspended"), [("1.24.1", {"suspended"}), ("1.26.1", set())])
