@@ -16,17 +16,19 @@ from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
 from exporter.alerting.notification import Notification
 from exporter.config import events
+from exporter.config.alerting import PagerDutyReceiver
 from exporter.config.model import Config, listen_address
 from exporter.fleet import Fleet, make_alerter
 from exporter.metrics.families import Families
 from exporter.metrics.telemetry import Late, Receiving, Reload, own_families
 from exporter.notify.clock import Clocks
 from exporter.notify.dispatcher import Dispatcher
+from exporter.notify.heartbeat import UNDELIVERED_SECONDS, Heartbeat
 from exporter.notify.outbox import Outbox
 from exporter.notify.receivers import make_receivers
 from exporter.notify.store import StateStore
 from exporter.notify.telemetry import Outcome
-from exporter.poll import KEPT, Desk, SelfWatch
+from exporter.poll import KEPT, ColdStart, Desk, SelfWatch
 from exporter.reload import Origin, Reloader, rules_of
 from exporter.rules.evaluate import RuleSet
 from exporter.schedule import Schedule
@@ -42,6 +44,8 @@ STOP_TURNS, STOP_DELIVERIES, STOP_SESSIONS, STOP_WEB = 0.4, 0.6, 0.2, 0.2
 SELF_SECONDS = 5.0
 #: A notification that was given up is news for this long; then its alert may resolve.
 DEAD_SECONDS = 3600.0
+#: Names of jobs; no endpoint's name has a space.
+COLD_START, HEARTBEAT = "cold start", "heart beat"
 
 
 class SteadyClock:
@@ -102,9 +106,20 @@ class App:
         self._board, self._schedule = Board(), Schedule()
         self._keeper = keeper = Keeper(self._outbox)
         self._desk = Desk(rules.of_scope("server"), self._board, keeper, self._clock)
+        was_empty = not store.keys()
         self._own_desk = Desk(rules.of_scope("self"), self._board, keeper, self._clock)
         self._fleet = Fleet(self._desk, self._schedule)
         self._self = SelfWatch(self._own_families, make_alerter(config, {}), self._own_desk)
+        self._cold_start = ColdStart(
+            self._desk,
+            self._self,
+            self._own_desk,
+            lambda: make_alerter(self._config, {}).sender,
+            self._pagers,
+            lambda: self._config.cold_start_resolve,
+        )
+        self._was_cold = self._cold_start.begin(empty=was_empty)
+        self._heartbeat: Heartbeat | None = None
         origin = origin or Origin(None, os.environ)
         self._reloader = Reloader(origin, config, self._put_in_force, self._clock)
         self._web = Web(self._port(), sock)
@@ -134,6 +149,9 @@ class App:
         self._outbox.start()
         await self._fleet.follow(self._config)
         self._schedule.every("self", self._self.turn, lambda: SELF_SECONDS)
+        if self._was_cold:
+            self._schedule.every(COLD_START, self._cold_start_turn, self._cold_start_interval)
+        self._follow_heartbeat()
         self._schedule.start()
         self._web.start()
         keys = {"version": __version__, "address": self.address, "servers": len(self._fleet.names)}
@@ -152,10 +170,43 @@ class App:
         dispatcher = self._outbox.dispatcher
         dispatcher.reload(make_receivers([*config.receivers, *leaving]))
         await self._fleet.follow(config)
+        self._follow_heartbeat()
         await self._close_orphans()
         await self._fleet.review()
         await self._self.turn()
         dispatcher.reload(make_receivers(config.receivers))
+
+    def _pagers(self) -> Sequence[str]:
+        """The receivers that know incidents by a key which survives us, and hear of their end."""
+        receivers = self._config.receivers
+        pagers = (each for each in receivers if isinstance(each, PagerDutyReceiver))
+        return [each.name for each in pagers if each.send_resolved]
+
+    async def _cold_start_turn(self) -> None:
+        await self._cold_start.turn()
+        if self._cold_start.over:
+            self._schedule.remove(COLD_START)
+
+    def _cold_start_interval(self) -> float:
+        return min(SELF_SECONDS, (self._config.cold_start_resolve or SELF_SECONDS) / 4)
+
+    def _follow_heartbeat(self) -> None:
+        """Begin, change or end the heartbeat as the configuration says."""
+        wanted = self._config.heartbeat
+        if self._heartbeat is not None and self._heartbeat.config == wanted:
+            return
+        self._schedule.remove(HEARTBEAT)
+        self._heartbeat = None if wanted is None else Heartbeat(wanted, self._trouble)
+        if wanted is not None and self._heartbeat is not None:
+            interval = wanted.interval
+            self._schedule.every(HEARTBEAT, self._heartbeat.turn, lambda: interval)
+
+    def _trouble(self) -> str:
+        """Why nobody should rely on us now, or ""."""
+        missing = self._schedule.missing()
+        if missing:
+            return f"turns are missing: {', '.join(missing[:5])}"
+        return self._outbox.trouble(UNDELIVERED_SECONDS)
 
     async def _close_orphans(self) -> None:
         """Resolve what is open of servers that the configuration no longer names."""
@@ -232,7 +283,8 @@ class App:
         writable = self._outbox.store.health().writable
         lateness = self._schedule.lateness
         late = Late(lateness.buckets, lateness.count, lateness.sum)
-        return own_families(receivers, reload, late, writable=writable)
+        beat = None if self._heartbeat is None else self._heartbeat.successful
+        return own_families(receivers, reload, late, writable=writable, heartbeat=beat)
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,8 @@ Turn = Callable[[], Awaitable[None]]
 LATE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WATCHDOG_SECONDS = 0.5
 OVERDUE_INTERVALS = 2.0
+#: When a turn is not only late but missing; the longest deadline of a turn is well below.
+MISSING_INTERVALS, MISSING_SECONDS = 3.0, 30.0
 
 
 class Lateness:
@@ -56,6 +59,7 @@ class Job:
         self.seconds = interval()
         self.running: asyncio.Task[None] | None = None
         self.began_at = float("-inf")
+        self.made_at = time.monotonic()
         self.due_at: float | None = None
         """When the next turn should begin by the loop's clock, None where nobody can say."""
 
@@ -79,6 +83,11 @@ class Job:
         """Take up the interval as it is now; whether it is another one."""
         before, self.seconds = self.seconds, self._interval()
         return self.seconds != before
+
+    def missing(self, now: float) -> bool:
+        """Whether no turn began for three intervals and `MISSING_SECONDS`, also while one hangs."""
+        since = max(self.began_at, self.made_at)
+        return now - since > self.seconds * MISSING_INTERVALS + MISSING_SECONDS
 
     def overdue(self, now: float) -> bool:
         """Whether, by the loop's clock, a turn should have begun by now and none is under way."""
@@ -142,6 +151,11 @@ class Schedule:
     def alive(self) -> bool:
         """Whether the watchdog has looked lately: the loop turns and nobody blocks it."""
         return asyncio.get_running_loop().time() - self._seen_at < WATCHDOG_SECONDS * 20
+
+    def missing(self) -> tuple[str, ...]:
+        """The jobs whose last turn began longer ago than any delay explains."""
+        now = asyncio.get_running_loop().time()
+        return tuple(name for name, job in self._jobs.items() if job.missing(now))
 
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; give turns that are under way `seconds` to finish."""

@@ -184,7 +184,11 @@ def every_family() -> tuple[Families, ...]:
     alert = ({"server": "prod", "alertname": "X", "severity": "critical"}, "firing")
     slack = Receiving("slack", {"delivered": 1}, 1, 0, 2.0, False, {1.0: 1}, 1, 0.5)  # noqa: FBT003  a row
     own = own_families(
-        [slack], Reload(successful=True, at=1000.0), Late({1.0: 1}, 1, 0.1), writable=True
+        [slack],
+        Reload(successful=True, at=1000.0),
+        Late({1.0: 1}, 1, 0.1),
+        writable=True,
+        heartbeat=True,
     )
     server = server_families(_state(), Caps(), 1001.0)
     pooler = pooler_families(_pooler_state(), PoolerCaps(), 1001.0)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
-from exporter.config.base import Model, Name, SecretFile
+from exporter.config.base import Model, Name, Seconds, SecretFile
+from exporter.config.heartbeat import Heartbeat
 from exporter.config.muting import DEFAULT_INHIBITIONS, Inhibition, Mute
 from exporter.config.pooler import Pooler, PoolerThresholds
 from exporter.config.server import Forecast, Polling, Server, Thresholds
@@ -82,6 +83,11 @@ class Config(Model):
     """Where notifications go."""
     routes: tuple[Route, ...] = ()
     """Empty: critical goes to PagerDuty and everything to the others."""
+    heartbeat: Heartbeat | None = None
+    """An address that is asked for while pgheadroom works: a dead man's switch."""
+    cold_start_resolve: Seconds | None = 300
+    """After a start without state: how long a server must have been well before PagerDuty is told \
+    that whatever an earlier process left open has ended; null: it is not told."""
     mutes: tuple[Mute, ...] = ()
     """Silences that come back at the same hours (docs/silences.md)."""
     inhibit: tuple[Inhibition, ...] = DEFAULT_INHIBITIONS

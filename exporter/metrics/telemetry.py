@@ -41,9 +41,17 @@ class Late:
 
 
 def own_families(
-    receivers: Iterable[Receiving], reload: Reload, late: Late, *, writable: bool
+    receivers: Iterable[Receiving],
+    reload: Reload,
+    late: Late,
+    *,
+    writable: bool,
+    heartbeat: bool | None = None,
 ) -> Families:
-    """What the self rules evaluate and `/metrics` shows of the alerter."""
+    """What the self rules evaluate and `/metrics` shows of the alerter.
+
+    `heartbeat` is whether the last one arrived, None where none is configured.
+    """
     builder = Builder()
     builder.histogram(
         "pgheadroom_turn_late_seconds",
@@ -67,6 +75,11 @@ def own_families(
         "pgheadroom_state_writable",
         "Whether what is decided is kept on disk, and so survives a restart.",
         float(writable),
+    )
+    builder.gauge(
+        "pgheadroom_heartbeat_success",
+        "Whether the last heartbeat was sent and accepted; only where one is configured.",
+        None if heartbeat is None else float(heartbeat),
     )
     return builder.build()
 

@@ -104,6 +104,12 @@ class Dispatcher:
             workers = sorted(self._workers.items())
         return tuple(worker.telemetry() for _, worker in workers)
 
+    @property
+    def alive(self) -> bool:
+        """Whether every receiver has its thread."""
+        with self._lock:
+            return all(worker.alive for worker in self._workers.values())
+
     def stop(self, deadline: float = STOP_SECONDS) -> bool:
         """Send what is due within `deadline` seconds; whether all workers ended in that time.
 

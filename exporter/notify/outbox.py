@@ -55,6 +55,22 @@ class Outbox:
         self.dispatcher.enqueue(result.rows)
         return result
 
+    def trouble(self, undelivered: float) -> str:
+        """Why it cannot be relied on, or "".
+
+        `undelivered` is for how many seconds a critical notification may be on its way.
+        """
+        if not self.store.alive:
+            return "the writer of the outbox has ended"
+        if not self.dispatcher.alive:
+            return "a receiver's thread has ended"
+        late = [
+            each.receiver
+            for each in self.dispatcher.telemetry()
+            if each.oldest_critical_seconds >= undelivered
+        ]
+        return f"a critical notification is undelivered at {', '.join(late)}" if late else ""
+
     def stop(self, deadline: float = STOP_SECONDS) -> bool:
         """Drain for at most `deadline` seconds, then half a second for the disk.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from exporter.alerting.notification import Transition
+from exporter.alerting.notification import Severity, Transition
 from exporter.notify.backoff import Backoff, TokenBucket
 from exporter.notify.digest import DIGEST_SECONDS, that_fit
 from exporter.notify.receiver import DeliveryError, Pace, Reason
@@ -60,9 +60,10 @@ class Queue:
     def __len__(self) -> int:
         return sum(1 for _ in self._all())
 
-    def oldest(self) -> float | None:
-        """Since when the oldest has been waiting."""
-        return min((each.since for each in self._all()), default=None)
+    def oldest(self, severity: Severity | None = None) -> float | None:
+        """Since when the oldest, or the oldest of `severity`, has been waiting."""
+        waiting = (e for e in self._all() if severity in (None, e.notification.severity))
+        return min((each.since for each in waiting), default=None)
 
     def add(self, pending: Pending) -> tuple[int, ...]:
         """Put `pending` into its chain by id; the ids that are superseded now."""

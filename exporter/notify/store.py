@@ -182,6 +182,11 @@ class StateStore:
                 slow=self._slow,
             )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._thread.is_alive()
+
     def close(self, timeout: float = 1.0) -> bool:
         """Write what is left, within `timeout` seconds; whether everything is on disk."""
         with self._changed:

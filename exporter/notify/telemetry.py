@@ -39,6 +39,7 @@ class ReceiverTelemetry:
     failures: Mapping[Reason, int]
     pending: int
     oldest_age_seconds: float
+    oldest_critical_seconds: float
     failing: bool
     last_error: str
     latency_sum: float
@@ -89,7 +90,9 @@ class Tally:
         """Count notifications that need not be sent any more."""
         self._outcomes[Outcome.SUPERSEDED] += count
 
-    def telemetry(self, receiver: str, pending: int, oldest_age: float) -> ReceiverTelemetry:
+    def telemetry(
+        self, receiver: str, pending: int, oldest_age: float, oldest_critical: float
+    ) -> ReceiverTelemetry:
         """The counts as they are now."""
         return ReceiverTelemetry(
             receiver=receiver,
@@ -97,6 +100,7 @@ class Tally:
             failures={reason: self._failures[reason] for reason in Reason},
             pending=pending,
             oldest_age_seconds=oldest_age,
+            oldest_critical_seconds=oldest_critical,
             failing=self.failing,
             last_error=self.last_error,
             latency_sum=self._latency_sum,

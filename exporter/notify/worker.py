@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from exporter.alerting.notification import Transition
+from exporter.alerting.notification import Severity, Transition
 from exporter.notify.clock import Clocks
 from exporter.notify.pending import Policy, Queue, Verdict
 from exporter.notify.receiver import DeliveryError, Reason, Receiver
@@ -110,9 +110,20 @@ class Worker:
     def telemetry(self) -> ReceiverTelemetry:
         """The counts as they are now."""
         with self._changed:
-            oldest = self._queue.oldest()
-            age = 0.0 if oldest is None else max(0.0, self._clocks.steady() - oldest)
-            return self._tally.telemetry(self._receiver.name, len(self._queue), age)
+            return self._tally.telemetry(
+                self._receiver.name,
+                len(self._queue),
+                self._age(self._queue.oldest()),
+                self._age(self._queue.oldest(Severity.CRITICAL)),
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def _age(self, since: float | None) -> float:
+        return 0.0 if since is None else max(0.0, self._clocks.steady() - since)
 
     def _run(self) -> None:
         while (work := self._next()) is not None:

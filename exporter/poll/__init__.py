@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.poll.cold_start import ColdStart
 from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
 from exporter.poll.pooler import PoolerPlan, PoolerSource, PoolerWatch, pooler_key
@@ -11,6 +12,7 @@ from exporter.poll.turns import Turns
 __all__ = [
     "CLIMBING_RATIO",
     "KEPT",
+    "ColdStart",
     "Desk",
     "Journal",
     "Plan",
