@@ -85,13 +85,18 @@ class Waits:
         return found
 
 
-def worst(snapshot: PoolerSnapshot) -> PoolUse | None:
-    """The pool whose clients have waited the longest, or else the one that is used the most."""
+def by_need(snapshot: PoolerSnapshot) -> list[PoolUse]:
+    """The pools: first those whose clients have waited the longest, then the fullest."""
 
     def rank(use: PoolUse) -> tuple[float, int, float]:
         return use.pool.wait_seconds or 0.0, use.pool.cl_waiting or 0, use.ratio
 
-    return max(snapshot.pool_use(), key=rank, default=None)
+    return sorted(snapshot.pool_use(), key=rank, reverse=True)
+
+
+def worst(snapshot: PoolerSnapshot) -> PoolUse | None:
+    """The pool whose clients have waited the longest, or else the one that is used the most."""
+    return next(iter(by_need(snapshot)), None)
 
 
 def waiting_applications(snapshot: PoolerSnapshot, pool: PoolKey | None) -> tuple[Holder, ...]:

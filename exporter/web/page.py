@@ -8,12 +8,13 @@ from html import escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from exporter.alerting.alerter import Book
 from exporter.alerting.board import Entry
 from exporter.alerting.message import describe
-from exporter.alerting.notification import Severity, Situation
+from exporter.alerting.notification import Situation
 from exporter.alerting.words import duration_words, percent
 from exporter.web.api import port_of
+from exporter.web.parts import alerts, failure, heading, level_of, table
+from exporter.web.pooler_page import pooler
 from exporter.web.port import DeliveryRow, Port
 
 REFRESH_SECONDS = 5
@@ -42,12 +43,13 @@ def html(port: Port) -> str:
     """The page's text; every name in it is escaped, clients choose them."""
     now = port.clock()
     servers = "".join(_server(entry, now) for entry in port.board)
+    poolers = "".join(pooler(entry, now) for entry in port.board.poolers)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>pgheadroom</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
-        f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}"
-        f"{_deliveries(port.deliveries())}{_alerts(port.own_book())}"
+        f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}{poolers}"
+        f"{_deliveries(port.deliveries())}{alerts(port.own_book())}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
         '<a href="/api/v1/holders">/api/v1/holders</a></p></body></html>'
@@ -56,36 +58,17 @@ def html(port: Port) -> str:
 
 def _server(entry: Entry, now: float) -> str:
     situation = describe(entry.state, entry.before, now, top=10)
-    level = _level(entry)
-    word = level or ("ok" if entry.state.up else "not seen")
-    parts = [
-        f'<h2>{escape(entry.state.server)} <span class="tag {level or ""}">{word}</span></h2>',
-        _failure(entry, situation),
-    ]
+    parts = [heading(entry, entry.name), failure(entry, situation)]
     if situation.used is not None:
         parts += [
-            _bar(situation, level),
+            _bar(situation, level_of(entry)),
             _facts(situation),
             _holders(situation),
             _blockers(situation),
         ]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
-    return "".join([*parts, _alerts(entry.book)])
-
-
-def _failure(entry: Entry, situation: Situation) -> str:
-    """Why polls fail, and where they go: an address is for this page, not for notifications."""
-    if entry.state.failure is None:
-        return ""
-    tried = entry.state.failure.tried
-    return f"<p>{escape(f'{tried}: ' if tried else '')}{escape(situation.failure)}</p>"
-
-
-def _level(entry: Entry) -> str:
-    severities = [a.severity for a in entry.book.alerts.values() if a.fired_at is not None]
-    highest = max(severities, key=lambda severity: severity.rank, default=None)
-    return highest.value if highest is not None and highest is not Severity.INFO else ""
+    return "".join([*parts, alerts(entry.book)])
 
 
 def _bar(situation: Situation, level: str) -> str:
@@ -128,7 +111,7 @@ def _blockers(situation: Situation) -> str:
         for each in situation.blockers
     )  # fmt: skip
     heads = ("blocked by pid", "application", "role", "database", "state", "for", "blocks")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _holders(situation: Situation) -> str:
@@ -138,18 +121,7 @@ def _holders(situation: Situation) -> str:
         for holder in situation.holders
     )  # fmt: skip
     window = duration_words(situation.growth_window_seconds)
-    return _table(("application", "role", "database", "slots", f"in {window}"), rows)
-
-
-def _alerts(book: Book) -> str:
-    alerts = sorted(book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
-    if not alerts:
-        return ""
-    rows = (
-        (alert.rule, alert.severity.value, alert.state.value, alert.annotations.get("summary", ""))
-        for alert in alerts
-    )
-    return _table(("alert", "severity", "state", "summary"), rows)
+    return table(("application", "role", "database", "slots", f"in {window}"), rows)
 
 
 def _deliveries(rows: Iterable[DeliveryRow]) -> str:
@@ -157,21 +129,4 @@ def _deliveries(rows: Iterable[DeliveryRow]) -> str:
     if not cells:
         return "<p><strong>No receiver is configured: nobody will be told.</strong></p>"
     heads = ("receiver", "delivered", "pending", "given up", "last error")
-    return f"<h2>Notifications</h2>{_table(heads, cells)}"
-
-
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """A table; columns of whole numbers stand to the right, as their heads do."""
-    cells = [[_cell("td", value, number=isinstance(value, int)) for value in row] for row in rows]
-    numeric = [cell.startswith('<td class="n"') for cell in cells[0]] if cells else []
-    head = "".join(
-        _cell("th", text, number=index < len(numeric) and numeric[index])
-        for index, text in enumerate(heads)
-    )
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _cell(tag: str, value: object, *, number: bool) -> str:
-    kind = ' class="n"' if number else ""
-    return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
+    return f"<h2>Notifications</h2>{table(heads, cells)}"
