@@ -16,7 +16,7 @@ from exporter.metrics.pooler import pooler_families
 from exporter.poll.desk import Desk
 from exporter.poll.turns import Turns
 from exporter.snapshot.pool import PoolerSnapshot
-from exporter.snapshot.pooler import PoolerState, Waits, leads_to, warnings_of
+from exporter.snapshot.pooler import PoolerState, Waits, observed
 from exporter.snapshot.server import Probe
 
 log = logging.getLogger(__name__)
@@ -115,17 +115,11 @@ class PoolerWatch(Turns[PoolerState]):
         if source is not self._source or self._retired:
             return
         self._seen(snapshot.poll_seconds)
-        warnings = warnings_of(snapshot, self._plan.addresses)
-        self._warn(warnings)
-        self._state = replace(
-            self._state,
-            snapshot=snapshot,
-            failure=None,
-            failing_since=None,
-            waits=self._waits.update(now, snapshot.stats),
-            capacity=self._capacity(snapshot),
-            warnings=warnings,
-        )
+        before = self._state.warnings
+        addresses = None if self._plan.server is None else self._plan.addresses
+        waits = self._waits.update(now, snapshot.stats)
+        self._state = replace(observed(self._state, snapshot, addresses), waits=waits)
+        self._warn(before)
 
     async def _probe(self, now: float) -> Probe:
         return await self._source.probe(now)
@@ -136,12 +130,6 @@ class PoolerWatch(Turns[PoolerState]):
     def _put(self, families: Families, now: float) -> None:  # noqa: ARG002  as for servers
         self._desk.board.put_pooler(PoolerEntry(self._state, families, self._book))
 
-    def _capacity(self, snapshot: PoolerSnapshot) -> int | None:
-        """None where it is of no server, or the databases are not known."""
-        if self._plan.server is None or not snapshot.all_databases:
-            return None
-        return snapshot.capacity(leads_to(snapshot, self._plan.addresses))
-
     def _fullest(self) -> float:
         """The highest use of a pool, as a share; 1 while somebody waits."""
         snapshot = self._state.snapshot
@@ -151,8 +139,8 @@ class PoolerWatch(Turns[PoolerState]):
             return 1.0
         return max((use.ratio for use in snapshot.pool_use()), default=0.0)
 
-    def _warn(self, warnings: tuple[str, ...]) -> None:
-        """Say each once, and again after it was gone."""
-        for warning in warnings:
-            if warning not in self._state.warnings:
+    def _warn(self, before: tuple[str, ...]) -> None:
+        """Say each warning once, and again after it was gone."""
+        for warning in self._state.warnings:
+            if warning not in before:
                 log.warning("pooler counts in doubt", extra={**self._keys, "detail": warning})

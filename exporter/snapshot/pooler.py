@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exporter.snapshot.holders import Holder
 from exporter.snapshot.pool import WAITING, PoolerSnapshot, PoolKey, PoolStats, PoolUse
@@ -43,6 +43,31 @@ class PoolerState:
     def up(self) -> bool:
         """Whether the last poll saw the pooler."""
         return self.snapshot is not None and self.failure is None
+
+
+def observed(
+    state: PoolerState, snapshot: PoolerSnapshot, addresses: Iterable[str] | None
+) -> PoolerState:
+    """`state` after a good poll.
+
+    Args:
+        state: what was known.
+        snapshot: what the poll showed.
+        addresses: HOST:PORT of the server that the pooler stands in front of, None where the
+            configuration names none.
+    """
+    known = tuple(addresses or ())
+    capacity = None
+    if addresses is not None and snapshot.all_databases:
+        capacity = snapshot.capacity(leads_to(snapshot, known))
+    return replace(
+        state,
+        snapshot=snapshot,
+        failure=None,
+        failing_since=None,
+        capacity=capacity,
+        warnings=warnings_of(snapshot, known),
+    )
 
 
 class Waits:
