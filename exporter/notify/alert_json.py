@@ -92,6 +92,7 @@ def _details(notification: Notification, *, addresses: bool) -> dict[str, str]:
         "states": words.states_line(situation),
         "limits": words.limits_line(situation),
         "holders": "\n".join(words.holder_lines(situation, words.as_is, addresses=addresses)),
+        "waiting_applications": "\n".join(words.waiting_lines(situation, words.as_is)),
         "growers": "\n".join(words.grower_lines(situation, words.as_is)),
         "oldest_idle_transaction": words.idle_line(idle, words.as_is, addresses=addresses)
         if idle

@@ -127,6 +127,7 @@ def details(notification: Notification, *, addresses: bool) -> dict[str, Any]:
         "limits": words.limits_line(situation),
         "waiting": situation.waiting,
         "holders": words.holder_lines(situation, words.as_is, addresses=addresses),
+        "waiting_applications": words.waiting_lines(situation, words.as_is),
         "growers": words.grower_lines(situation, words.as_is),
         "growers_window": words.growth_window(situation),
         "oldest_idle_transaction": words.idle_line(idle, words.as_is, addresses=addresses)

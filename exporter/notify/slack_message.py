@@ -88,6 +88,7 @@ def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
             _section(
                 "Top holders", words.holder_lines(situation, code, addresses=addresses), 600, "• "
             ),
+            _section("Waiting in the pool", words.waiting_lines(situation, code), 400, "• "),
             _section(
                 f"Fastest growers {window}".rstrip(), words.grower_lines(situation, code), 300, "• "
             ),

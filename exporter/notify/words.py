@@ -63,6 +63,14 @@ def holder_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list
     ]
 
 
+def waiting_lines(situation: Situation, quote: Quote) -> list[str]:
+    """Whose clients wait for a server connection of a pool, one application on a line."""
+    return [
+        f"{_quoted(each, quote)}: {each.used}"
+        for each in situation.applications_waiting[:MOST_HOLDERS]
+    ]
+
+
 def grower_lines(situation: Situation, quote: Quote) -> list[str]:
     """Who took the most slots lately, one on a line."""
     return [
