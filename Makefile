@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint types contracts simulate bench reference dist clean
+.PHONY: help setup demo test lint types contracts simulate bench reference dashboards dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench: setup  ## the figures of docs/performance.md
 
 reference: setup  ## docs/configuration.md and docs/metrics.md, made from the code
 	@$(BIN)/python tools/reference.py --write
+
+dashboards: setup  ## dashboards/*.json, made from tools/dashboards
+	@$(BIN)/python -m tools.dashboards --write
 
 dist: setup  ## the wheel
 	@.venv/bin/uv build --wheel --out-dir dist
