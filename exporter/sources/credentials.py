@@ -24,6 +24,7 @@ from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
 from exporter.sources.passwords import NO_BOTO3, has_boto3, made_password
 
+_SECRET = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _SCHEMES = ("postgresql", "postgres")
 _HIGHEST_PORT = 65535
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -81,7 +82,7 @@ def conninfo(
 
 def secret_parts(params: Mapping[str, str]) -> tuple[str, ...]:
     """The values among connection parameters that must never be shown."""
-    return tuple(params[name] for name in ("password", "sslpassword") if params.get(name))
+    return tuple(params[name] for name in _SECRET if params.get(name))
 
 
 def check_dsn(dsn: str) -> None:
