@@ -1,31 +1,32 @@
-"""`pgheadroom check`: one poll of every server, judged by the same rules."""
+"""`pgheadroom check`: one poll of every server and pooler, judged by the same rules."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from exporter.alerting.message import describe
 from exporter.alerting.notification import Severity, Situation
+from exporter.alerting.pooler_message import describe_pooler
 from exporter.config.model import Config
+from exporter.config.pooler import Pooler
 from exporter.config.server import Server
+from exporter.look import look_at_all
+from exporter.metrics.families import Families
+from exporter.metrics.pool_view import PoolerCaps
+from exporter.metrics.pooler import pooler_families
 from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.load import load_rules
-from exporter.snapshot.failing import explained
-from exporter.snapshot.server import Failure, Probe, Reason, ServerState
+from exporter.snapshot.pooler import PoolerState
+from exporter.snapshot.server import Probe, Reason, ServerState
 from exporter.sources.credentials import describe as describe_dsn
-from exporter.sources.errors import SourceError
-from exporter.sources.postgres import PostgresSource
 
 #: The exit codes that monitoring plugins use (https://www.monitoring-plugins.org/doc/guidelines.html).
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
-#: What `check` waits for beyond a poll's own deadlines.
-_GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,23 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One server as it is now. `code` is 0 ok, 1 warning, 2 critical, 3 could not be seen."""
+    """A server or pooler as it is now. `code` is 0 ok, 1 warning, 2 critical, 3 not seen."""
 
     server: str
+    """Its name; of a pooler, the server that it stands in front of, or its own name."""
     tried: str
     """Where it was looked for: role@host:port/database."""
     situation: Situation
     probe: str
     findings: tuple[Finding, ...]
     code: int
+    pooler: str = ""
+    """The pooler's name, "" for a server."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.pooler or self.server
 
     def to_dict(self) -> Mapping[str, Any]:
         """For JSON."""
@@ -55,9 +64,13 @@ class Checked:
 
 
 async def check(config: Config) -> tuple[Checked, ...]:
-    """Every server, polled once and side by side."""
+    """Every server and pooler, polled once and side by side."""
     rules = RuleSet(load_rules(config.rules)[0]).of_scope("server")
-    return tuple(await asyncio.gather(*(_checked(config, each, rules) for each in config.servers)))
+    servers, poolers = await look_at_all(config)
+    return (
+        *(_checked(config, each, rules) for each in servers),
+        *(_checked_pooler(config, each, rules) for each in poolers),
+    )
 
 
 def worst(checked: Sequence[Checked]) -> int:
@@ -66,46 +79,44 @@ def worst(checked: Sequence[Checked]) -> int:
     return min((each.code for each in checked), key=order.index, default=OK)
 
 
-async def _checked(config: Config, server: Server, rules: RuleSet) -> Checked:
-    state = await _look(config, server)
+def _checked(config: Config, state: ServerState, rules: RuleSet) -> Checked:
     now = time.time()
-    results = rules.evaluate(Index.of(server_families(state, Caps(), now)))
-    findings = tuple(
-        Finding(result.rule.name, Severity(result.rule.severity), annotations.get("summary", ""))
-        for result in results
-        for annotations in (result.rule.alert_annotations(element) for element in result.elements)
-    )
-    probe = state.probes.get("direct")
+    findings = _findings(rules, server_families(state, Caps(), now))
     return Checked(
-        server.name,
-        describe_dsn(server.dsn.get_secret_value()),
+        state.server,
+        _tried(config.servers, state.server),
         describe(state, None, now),
-        _probe_words(probe),
+        _probe_words(state.probes.get("direct")),
         findings,
         _code(state, findings),
     )
 
 
-async def _look(config: Config, server: Server) -> ServerState:
-    polling = config.polling_of(server)
-    source = PostgresSource(server, polling)
-    state = ServerState(server.name, thresholds=config.thresholds_of(server))
-    deadline = polling.connect_deadline + polling.deadline + _GRACE_SECONDS
-    try:
-        async with asyncio.timeout(deadline):
-            state = replace(
-                state, snapshot=await source.poll(time.time(), expected_used_ratio=None)
-            )
-    except SourceError as error:
-        failure = explained(error.failure, "")
-        state = replace(state, failure=failure, failing_since=time.time())
-    except TimeoutError:
-        late = explained(Failure(Reason.LATE, "no answer in time"), "")
-        state = replace(state, failure=late, failing_since=time.time())
-    if server.probe.enabled:
-        state = replace(state, probes={"direct": await source.probe(time.time())})
-    await source.close()
-    return state
+def _checked_pooler(config: Config, state: PoolerState, rules: RuleSet) -> Checked:
+    now = time.time()
+    findings = _findings(rules, pooler_families(state, PoolerCaps(), now))
+    return Checked(
+        state.server,
+        _tried(config.poolers, state.pooler),
+        describe_pooler(state, now),
+        _probe_words(state.probes.get(state.pooler)),
+        findings,
+        _code(state, findings),
+        state.pooler,
+    )
+
+
+def _tried(entries: Iterable[Server | Pooler], name: str) -> str:
+    """Where the entry called `name` was looked for."""
+    return next(describe_dsn(e.dsn.get_secret_value()) for e in entries if e.name == name)
+
+
+def _findings(rules: RuleSet, families: Families) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(result.rule.name, Severity(result.rule.severity), annotations.get("summary", ""))
+        for result in rules.evaluate(Index.of(families))
+        for annotations in (result.rule.alert_annotations(element) for element in result.elements)
+    )
 
 
 def _probe_words(probe: Probe | None) -> str:
@@ -116,7 +127,7 @@ def _probe_words(probe: Probe | None) -> str:
     return f"a new client is turned away ({probe.reason}): {probe.message}"
 
 
-def _code(state: ServerState, findings: Sequence[Finding]) -> int:
+def _code(state: ServerState | PoolerState, findings: Sequence[Finding]) -> int:
     severities = {finding.severity for finding in findings}
     if Severity.CRITICAL in severities or _refused(state):
         return CRITICAL
@@ -125,6 +136,6 @@ def _code(state: ServerState, findings: Sequence[Finding]) -> int:
     return WARNING if Severity.WARNING in severities else OK
 
 
-def _refused(state: ServerState) -> bool:
+def _refused(state: ServerState | PoolerState) -> bool:
     """A login refused for want of a slot is not an unknown: it is what all of this is about."""
     return state.failure is not None and state.failure.reason is Reason.REFUSED

@@ -106,7 +106,7 @@ async def _run(config: Config, origin: Origin) -> None:
 @_config_option
 @_json_option
 def check_command(path: Path | None, *, as_json: bool) -> None:
-    """Poll every server once. Exit status 0 ok, 1 warning, 2 critical, 3 could not be seen."""
+    """Poll every server and pooler once. Exit status 0 ok, 1 warning, 2 critical, 3 not seen."""
     config = _read(_origin(path))
     logging.getLogger().addHandler(logging.NullHandler())
     checked = asyncio.run(check(config))
@@ -121,7 +121,7 @@ def check_command(path: Path | None, *, as_json: bool) -> None:
 def _print_checked(checked: Checked) -> None:
     words = {0: "ok", 1: "WARNING", 2: "CRITICAL", 3: "NOT SEEN"}
     situation = checked.situation
-    click.secho(f"{checked.server}  {words[checked.code]}", bold=True)
+    click.secho(f"{checked.name}  {words[checked.code]}", bold=True)
     failure = f"{checked.tried}: {situation.failure}" if situation.failure else ""
     for line in (failure, situation.arithmetic, checked.probe):
         if line:
@@ -134,6 +134,10 @@ def _print_checked(checked: Checked) -> None:
     if situation.holders:
         click.echo("  top holders")
     for holder in situation.holders:
+        click.echo(f"    {holder.used:>5}  {holder.name}")
+    if situation.applications_waiting:
+        click.echo("  clients waiting")
+    for holder in situation.applications_waiting:
         click.echo(f"    {holder.used:>5}  {holder.name}")
 
 

@@ -1,0 +1,92 @@
+"""One look at a server or a pooler, for the commands that look once and end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from exporter.config.model import Config
+from exporter.config.pooler import Pooler
+from exporter.config.server import Polling, Server
+from exporter.snapshot.failing import explained
+from exporter.snapshot.pooler import PoolerState, leads_to, warnings_of
+from exporter.snapshot.server import Failure, Reason, ServerState
+from exporter.sources.credentials import addresses
+from exporter.sources.errors import SourceError
+from exporter.sources.pgbouncer import PgbouncerSource
+from exporter.sources.postgres import PostgresSource
+
+#: What is waited for beyond a poll's own deadlines.
+_GRACE_SECONDS = 2.0
+_LATE = Failure(Reason.LATE, "no answer in time")
+
+
+async def look_at_all(
+    config: Config,
+) -> tuple[tuple[ServerState, ...], tuple[PoolerState, ...]]:
+    """Every server and pooler side by side, and what the poolers may ask of each server."""
+    poolers = asyncio.gather(*(look_at_pooler(config, each) for each in config.poolers))
+    servers = await asyncio.gather(*(look_at_server(config, each) for each in config.servers))
+    fronts = tuple(await poolers)
+    return tuple(_with_capacity(each, fronts) for each in servers), fronts
+
+
+def _with_capacity(state: ServerState, poolers: Iterable[PoolerState]) -> ServerState:
+    found = [e.capacity for e in poolers if e.server == state.server and e.capacity is not None]
+    return replace(state, pool_capacity=sum(found) if found else None)
+
+
+async def look_at_server(config: Config, server: Server) -> ServerState:
+    """What one poll sees, and what a new client sees where the probe is on."""
+    source = PostgresSource(server, config.polling_of(server))
+    state = ServerState(server.name, thresholds=config.thresholds_of(server))
+    try:
+        async with asyncio.timeout(_deadline(config.polling_of(server))):
+            snapshot = await source.poll(time.time(), expected_used_ratio=None)
+            state = replace(state, snapshot=snapshot)
+    except SourceError as error:
+        state = replace(state, failure=explained(error.failure, ""), failing_since=time.time())
+    except TimeoutError:
+        state = replace(state, failure=explained(_LATE, ""), failing_since=time.time())
+    if server.probe.enabled:
+        state = replace(state, probes={"direct": await source.probe(time.time())})
+    await source.close()
+    return state
+
+
+async def look_at_pooler(config: Config, pooler: Pooler) -> PoolerState:
+    """The same for a pooler."""
+    source = PgbouncerSource(pooler, config.polling_of(pooler))
+    state = PoolerState(
+        pooler.server or pooler.name, pooler.name, thresholds=config.pooler_thresholds_of(pooler)
+    )
+    try:
+        async with asyncio.timeout(_deadline(config.polling_of(pooler))):
+            snapshot = await source.poll(time.time())
+            where = server_addresses(config, pooler)
+            state = replace(
+                state,
+                snapshot=snapshot,
+                capacity=snapshot.capacity(leads_to(snapshot, where)),
+                warnings=warnings_of(snapshot, where),
+            )
+    except SourceError as error:
+        state = replace(state, failure=explained(error.failure, ""), failing_since=time.time())
+    except TimeoutError:
+        state = replace(state, failure=explained(_LATE, ""), failing_since=time.time())
+    if pooler.probe.enabled and pooler.probe.credentials is not None:
+        state = replace(state, probes={pooler.name: await source.probe(time.time())})
+    await source.close()
+    return state
+
+
+def server_addresses(config: Config, pooler: Pooler) -> tuple[str, ...]:
+    """HOST:PORT of the server that `pooler` stands in front of; empty where it names none."""
+    fronted = (each for each in config.servers if each.name == pooler.server)
+    return tuple(where for each in fronted for where in addresses(each.dsn.get_secret_value()))
+
+
+def _deadline(polling: Polling) -> float:
+    return polling.connect_deadline + polling.deadline + _GRACE_SECONDS
