@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint types contracts simulate bench reference dashboards dist clean
+.PHONY: help setup demo test soak lint types contracts simulate bench reference dashboards dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -20,6 +20,10 @@ demo: setup  ## a product launch against an embedded Postgres, and the page that
 test: setup  ## everything, on real servers (TESTS="-k name" for a part)
 	@sh tools/system-packages.sh
 	@$(BIN)/pytest $(TESTS)
+
+soak: setup  ## what takes long: killed at every 50 ms after a threshold is crossed
+	@sh tools/system-packages.sh
+	@SOAK=1 $(BIN)/pytest tests/acceptance/test_no_loss.py -k whole_grid $(TESTS)
 
 lint: setup  ## ruff: rules and format
 	@$(BIN)/ruff check .

@@ -142,6 +142,12 @@ class Watching:
         self.document |= changes
         self.file.write_text(yaml.safe_dump(self.document))
 
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does it when memory runs out."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def hang_up(self) -> None:
         """SIGHUP: read the configuration again."""
         assert self._process is not None
