@@ -159,6 +159,31 @@ def test_facts_of_the_server(start_postgres: StartPostgres) -> None:
     assert facts.track_activities
 
 
+def test_what_a_provider_holds_back_is_read_or_documented(postgres: EmbeddedPostgres) -> None:
+    shown = 3
+
+    def usable(**options: object) -> int:
+        return snapshot_of(postgres, **options).facts.limits.usable
+
+    assert usable() == 100 - shown
+    assert usable(provider="azure") == 100 - 15
+    assert usable(provider="neon") == 100 - 7
+    assert usable(provider="neon", provider_reserved=1) == 100 - shown - 1
+    assert usable(provider="supabase", provider_reserved=0) == 100 - shown
+    # A server that shows none of RDS' settings, as it was before 16 with its documented default.
+    assert usable(provider="rds") == 100 - shown - (2 if postgres.major < 16 else 0)
+    names = ("rds.rds_superuser_reserved_connections", "rds.rds_reserved_connections")
+    try:
+        postgres.psql(f"alter database postgres set {names[1]} = 4")
+        assert usable(provider="aurora") == 100 - shown - 4
+        postgres.psql(f"alter database postgres set {names[0]} = 2")
+        assert usable(provider="rds") == 100 - shown - 6
+        assert usable(provider="rds", provider_reserved=3) == 100 - shown - 3
+        assert usable() == 100 - shown
+    finally:
+        postgres.psql("; ".join(f"alter database postgres reset {name}" for name in names))
+
+
 def test_a_standby_says_so(start_postgres: StartPostgres) -> None:
     server = start_postgres(16)
     server.stop()

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +11,11 @@ from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.board import Board, Entry
 from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
+from exporter.snapshot.blockers import Blocker
 from exporter.web.page import html
 from exporter.web.port import DeliveryRow, Port
 from exporter.web.server import application
-from tests.support.states import failure, group, state
+from tests.support.states import failure, group, snapshot, state
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 ALERT = Alert("High", {"alertname": "High", "server": "prod", "severity": "critical"},
@@ -127,3 +129,28 @@ def test_the_page_says_how_things_stand():
     blind = state(group(90), failure=failure(), server="gone")
     port.board.put(Entry(blind))
     assert "connection refused. check the port" in html(port)
+
+
+def blocked(name="checkout"):
+    shot = snapshot(group(3, state="active", wait_event_type="Lock"))
+    blocker = Blocker(4711, "app", name, "shop", "10.0.0.7", "idle in transaction", 50.0, 42.0, 12)
+    second = Blocker(12, "app", name, "shop", "10.0.0.8", "active", 5.0, 4.0, 3, root=False)
+    return state(snapshot=replace(shot, blockers=(blocker, second)))
+
+
+def test_who_blocks_others_is_on_the_page_and_in_the_answer():
+    port, client, _ = site(blocked())
+    page = html(port)
+    assert '<th class="n">blocked by pid</th>' in page
+    assert '<td class="n">4711</td><td>checkout</td><td>app</td><td>shop</td>' in page
+    assert '<td>idle in transaction</td><td>42 s</td><td class="n">12</td>' in page
+    # Whoever waits itself is not the one to ask.
+    (found,) = client.get("/api/v1/holders").json()["data"]["servers"]
+    assert [(each["pid"], each["blocked"]) for each in found["blockers"]] == [(4711, 12)]
+    assert "blocked by pid" not in html(site(state(group(1)))[0])
+
+
+@given(NAMES)
+def test_no_name_of_a_blocker_is_markup(name):
+    page = html(site(blocked(f"<b>{name}"))[0])
+    assert "<b>" not in page
