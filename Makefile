@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test soak lint types contracts simulate bench reference dashboards dist clean
+.PHONY: help setup demo test soak lint types contracts simulate bench reference dashboards chart dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ reference: setup  ## docs/configuration.md and docs/metrics.md, made from the co
 
 dashboards: setup  ## dashboards/*.json, made from tools/dashboards
 	@$(BIN)/python -m tools.dashboards --write
+
+chart: setup  ## what helm/pgheadroom has of the rules, the dashboards, the schema and the values' comments
+	@$(BIN)/python -m tools.chart --write
 
 dist: setup  ## the wheel
 	@.venv/bin/uv build --wheel --out-dir dist
