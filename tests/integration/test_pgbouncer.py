@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import struct
-import threading
 from pathlib import Path
 
 import psycopg
@@ -17,7 +16,7 @@ from exporter.snapshot.pool import ClientGroup
 from exporter.snapshot.pooler import Waits, waiting_applications, worst
 from exporter.snapshot.server import Reason
 from exporter.sources.errors import SourceError
-from tests.support.pgbouncer import NOW, SUITES, console, leads_to, looped, refusal, seen
+from tests.support.pgbouncer import NOW, SUITES, console, leads_to, looped, queued, refusal, seen
 from tests.support.postgres import PROTOCOL_3, eventually, failure, reading
 
 every_version = pytest.mark.parametrize("suite", SUITES)
@@ -30,34 +29,6 @@ def held(pooler, number, **options):
         for client in clients:
             client.execute("begin")
         yield clients
-
-
-@contextlib.contextmanager
-def queued(pooler, number, statement="select 1", **options):
-    """`number` clients that wait for a server connection until those who hold one let go."""
-    with pooler.clients(number, **options) as clients:
-        threads = [
-            threading.Thread(target=quietly, args=(client, statement), daemon=True)
-            for client in clients
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            for client in clients:
-                with (
-                    contextlib.suppress(OSError, psycopg.Error),
-                    socket.socket(fileno=os.dup(client.fileno())) as line,
-                ):
-                    line.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join(5)
-
-
-def quietly(client, statement):
-    with contextlib.suppress(psycopg.Error):
-        client.execute(statement)
 
 
 async def until(source, enough):

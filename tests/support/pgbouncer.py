@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -191,6 +194,33 @@ def leads_to(server: EmbeddedPostgres, **more: Setting) -> str:
     """A line of `[databases]` to `server`."""
     rest = "".join(f" {key}={value}" for key, value in more.items())
     return f"host=127.0.0.1 port={server.port} dbname=postgres{rest}"
+
+
+@contextlib.contextmanager
+def queued(pooler: PgBouncer, number: int, **options: Any) -> Iterator[None]:
+    """`number` clients that ask a pool for something, and wait if it has no free connection."""
+    with pooler.clients(number, **options) as clients:
+        threads = [
+            threading.Thread(target=_quietly, args=(client,), daemon=True) for client in clients
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for client in clients:
+                with (
+                    contextlib.suppress(OSError, psycopg.Error),
+                    socket.socket(fileno=os.dup(client.fileno())) as line,
+                ):
+                    line.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(5)
+
+
+def _quietly(client: psycopg.Connection) -> None:
+    with contextlib.suppress(psycopg.Error):
+        client.execute("select 1")
 
 
 @contextlib.asynccontextmanager
