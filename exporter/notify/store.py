@@ -111,8 +111,9 @@ class StateStore:
     def save_soon(self, key: str, text: str) -> None:
         """Put `text` on disk within about `flush_seconds`, together with whatever else changes."""
         with self._changed:
-            self._memory.put({key: text}, (), self._clock())
-            self._wake(self._flush)
+            if self._memory.states.get(key) != text:
+                self._memory.put({key: text}, (), self._clock())
+                self._wake(self._flush)
 
     def forget(self, key: str) -> None:
         """Remove `key` within about `flush_seconds`."""

@@ -96,13 +96,23 @@ class Watch(Turns[ServerState]):
 
     def interval(self) -> float:
         """Seconds until the next turn: shorter when it matters, longer when polling is dear."""
-        polling, snapshot = self._polling, self._state.snapshot
+        if self._state.snapshot is None:
+            return self._polling.interval
+        return self._paced(busy=self._busy)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether the slots are filling up, or many are taken."""
+        snapshot = self._state.snapshot
         if snapshot is None:
-            return polling.interval
+            return False
         growth = self._state.growth_per_second or 0.0
         climbing = growth > CLIMBING_RATIO * snapshot.facts.limits.usable
-        busy = climbing or (self._used_ratio() or 0.0) > polling.busy_above
-        return self._paced(busy=busy)
+        return climbing or (self._used_ratio() or 0.0) > self._polling.busy_above
+
+    @property
+    def _calm(self) -> bool:
+        return super()._calm and not self._busy
 
     def probe_interval(self) -> float:
         """Seconds until the next connect probe."""

@@ -27,7 +27,9 @@ from exporter.sources.errors import SourceError
 
 log = logging.getLogger(__name__)
 
-SAVE_SECONDS = 5.0
+#: What a restart takes up is kept this often, and seldom while nothing goes on: hundreds of calm
+#: endpoints would otherwise write gigabytes a day.
+SAVE_SECONDS, CALM_SAVE_SECONDS = 5.0, 60.0
 #: Polling may take this part of the time at most before it is done less often. One dear poll is a
 #: login, a lock or a moment's pause; only when each of the last few was dear is it polling itself.
 DEAR_RATIO = 0.1
@@ -206,11 +208,17 @@ class Turns(ABC, Generic[State]):
         self._decided(decision, now)
         self._put(families, now)
         if decision.notifications or decision.ended:
-            states = {f"{part}/{self.key}": text for part, text in self._book.to_json().items()}
+            self._saved_at = now
+            states = {f"{part}/{self.key}": text for part, text in self._kept().items()}
             await self._desk.journal.commit(states, decision.notifications)
-        if now - self._saved_at >= SAVE_SECONDS:
+        if now - self._saved_at >= (CALM_SAVE_SECONDS if self._calm else SAVE_SECONDS):
             self._saved_at = now
             self.save()
+
+    @property
+    def _calm(self) -> bool:
+        """Whether a restart would miss nothing if it knew only what was a minute ago."""
+        return not self._book.alerts and not self._book.incidents
 
     def _restore_book(self) -> None:
         """Take up the alerts and incidents of the last run.
