@@ -9,15 +9,17 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from exporter import __version__
 from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
+from exporter.alerting.crowd import Crowd
 from exporter.alerting.notification import Notification
 from exporter.config import events
 from exporter.config.alerting import PagerDutyReceiver
 from exporter.config.model import Config, listen_address
+from exporter.config.web import load_web
 from exporter.fleet import Fleet, make_alerter
 from exporter.metrics.families import Families
 from exporter.metrics.telemetry import Late, Receiving, Reload, own_families
@@ -28,7 +30,7 @@ from exporter.notify.outbox import Outbox
 from exporter.notify.receivers import make_receivers
 from exporter.notify.store import StateStore
 from exporter.notify.telemetry import Outcome
-from exporter.poll import KEPT, ColdStart, Desk, SelfWatch
+from exporter.poll import KEPT, ColdStart, Desk, SelfWatch, Silencing
 from exporter.reload import Origin, Reloader, rules_of
 from exporter.rules.evaluate import RuleSet
 from exporter.schedule import Schedule
@@ -65,8 +67,12 @@ class SteadyClock:
 class Keeper:
     """The journal of the watches: the outbox, and a line in the log for each thing told."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, clock: Callable[[], float]) -> None:
         self._outbox = outbox
+        self._clock = clock
+        self._crowd = Crowd()
+        self.chats: frozenset[str] = frozenset()
+        """The receivers that are told in digests while too much happens; a reload replaces them."""
         self.save_soon = outbox.store.save_soon
         self.load = outbox.store.load
 
@@ -74,6 +80,7 @@ class Keeper:
         self, states: Mapping[str, str], notifications: Sequence[tuple[str, Notification]]
     ) -> None:
         """See `exporter.poll.Journal`."""
+        notifications = self._crowd.marked(notifications, self.chats, self._clock())
         result = await self._outbox.tell(states, notifications)
         if not result.on_disk:
             keys = {"error": result.error, "rows": len(result.rows)}
@@ -81,6 +88,10 @@ class Keeper:
         for receiver, told in notifications:
             keys = {"receiver": receiver, "transition": told.transition.value}
             log.info("notify", extra={**keys, "incident": told.incident, "text": told.headline})
+
+
+def _chats(config: Config) -> frozenset[str]:
+    return frozenset(each.name for each in config.receivers if each.chat)
 
 
 class App:
@@ -92,7 +103,8 @@ class App:
         `origin` is where a reload reads; without one nothing but the environment is read again.
 
         Raises:
-            ConfigError: the rule files have changed since `config` was read.
+            ConfigError: the rule files have changed since `config` was read, or a certificate
+                cannot be used.
             ListenError: the address cannot be listened on.
             StateDirBusyError: another process uses the state directory.
         """
@@ -104,10 +116,14 @@ class App:
         receivers = make_receivers(config.receivers)
         self._outbox = Outbox(store, Dispatcher(receivers, store, clocks=Clocks(wall=self._clock)))
         self._board, self._schedule = Board(), Schedule()
-        self._keeper = keeper = Keeper(self._outbox)
+        self._keeper = keeper = Keeper(self._outbox, self._clock)
+        keeper.chats = _chats(config)
         self._desk = Desk(rules.of_scope("server"), self._board, keeper, self._clock)
         was_empty = not store.keys()
-        self._own_desk = Desk(rules.of_scope("self"), self._board, keeper, self._clock)
+        quiet = self._desk.quiet
+        self._own_desk = Desk(rules.of_scope("self"), self._board, keeper, self._clock, quiet)
+        self._silencing = Silencing(quiet, keeper, self._clock, self._review_soon)
+        self._reviews: set[asyncio.Task[None]] = set()
         self._fleet = Fleet(self._desk, self._schedule)
         self._self = SelfWatch(self._own_families, make_alerter(config, {}), self._own_desk)
         self._cold_start = ColdStart(
@@ -122,7 +138,7 @@ class App:
         self._heartbeat: Heartbeat | None = None
         origin = origin or Origin(None, os.environ)
         self._reloader = Reloader(origin, config, self._put_in_force, self._clock)
-        self._web = Web(self._port(), sock)
+        self._web = Web(self._port(), sock, load_web(config.web.config_file))
         self._stopping = asyncio.Event()
 
     @property
@@ -159,7 +175,11 @@ class App:
 
     async def _put_in_force(self, config: Config, rules: RuleSet) -> None:
         """Go on with another configuration, losing no session and no alert that still applies."""
+        whole = self._web.follow(load_web(config.web.config_file))
+        if not whole:
+            log.warning("TLS of the pages is switched on or off by a restart only")
         before, self._config = self._config, config
+        self._keeper.chats = _chats(config)
         if config.log != before.log:
             events.set_up(config.log)
         self._desk.rules, self._own_desk.rules = rules.of_scope("server"), rules.of_scope("self")
@@ -172,8 +192,7 @@ class App:
         await self._fleet.follow(config)
         self._follow_heartbeat()
         await self._close_orphans()
-        await self._fleet.review()
-        await self._self.turn()
+        await self._review()
         dispatcher.reload(make_receivers(config.receivers))
 
     def _pagers(self) -> Sequence[str]:
@@ -208,6 +227,16 @@ class App:
             return f"turns are missing: {', '.join(missing[:5])}"
         return self._outbox.trouble(UNDELIVERED_SECONDS)
 
+    def _review_soon(self) -> None:
+        """Decide anew everywhere: the silences have changed."""
+        task = asyncio.get_running_loop().create_task(self._review())
+        self._reviews.add(task)
+        task.add_done_callback(self._reviews.discard)
+
+    async def _review(self) -> None:
+        await self._fleet.review()
+        await self._self.turn()
+
     async def _close_orphans(self) -> None:
         """Resolve what is open of servers that the configuration no longer names."""
         store, known = self._outbox.store, set(self._fleet.names)
@@ -219,9 +248,8 @@ class App:
                 book = Book.from_json(None, store.load(key))
             except ValueError:
                 book = Book()
-            decision = make_alerter(self._config, {}).decide(
-                book, (), ServerState(name), None, self._clock(), observed=True
-            )
+            alerter = make_alerter(self._config, {})
+            decision = alerter.close(book, ServerState(name), self._clock())
             await self._keeper.commit({}, decision.notifications)
             for part in KEPT:
                 store.forget(f"{part}/{name}")
@@ -248,6 +276,7 @@ class App:
             version=__version__,
             compatibility=lambda: self._config.metrics.compatibility,
             addresses=self._addresses,
+            silencer=self._silencing,
         )
 
     def _addresses(self) -> dict[str, str]:
@@ -283,8 +312,11 @@ class App:
         writable = self._outbox.store.health().writable
         lateness = self._schedule.lateness
         late = Late(lateness.buckets, lateness.count, lateness.sum)
+        silent = self._silencing.active
         beat = None if self._heartbeat is None else self._heartbeat.successful
-        return own_families(receivers, reload, late, writable=writable, heartbeat=beat)
+        return own_families(
+            receivers, reload, late, writable=writable, heartbeat=beat, silences=silent
+        )
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [

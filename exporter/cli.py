@@ -19,11 +19,13 @@ from exporter.app import App
 from exporter.check import Checked, check, worst
 from exporter.config import events
 from exporter.config.errors import ConfigError
-from exporter.config.model import DEFAULT_LISTEN, Config, listen_address
+from exporter.config.model import DEFAULT_LISTEN, Config, WebFile, listen_address
+from exporter.config.web import load_web
 from exporter.healthcheck import trouble
 from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
 from exporter.reload import Origin
+from exporter.silence import silence
 from exporter.sources.grants import grants_sql
 from exporter.web.server import ListenError
 
@@ -80,12 +82,19 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where alerts, incidents and undelivered notifications are kept.",
 )
-def run(path: Path | None, listen: str | None, state_dir: Path | None) -> None:
+@click.option(
+    "--web-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A Prometheus web.config.yml, for TLS and log-in.",
+)
+def run(
+    path: Path | None, listen: str | None, state_dir: Path | None, web_config: Path | None
+) -> None:
     """Watch, export and page until SIGTERM."""
     # The first process of a container is not ended by a signal that it does not handle, and `app`
     # handles this one only once it runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    origin = _origin(path, listen=listen, state_dir=state_dir)
+    origin = _origin(path, listen=listen, state_dir=state_dir, web=_web(web_config))
     config = _read(origin)
     events.set_up(config.log)
     try:
@@ -100,6 +109,17 @@ def run(path: Path | None, listen: str | None, state_dir: Path | None) -> None:
 
 async def _run(config: Config, origin: Origin) -> None:
     await App(config, origin).run()
+
+
+def _web(path: Path | None) -> WebFile | None:
+    """Where TLS and log-in are set, or exit status 2."""
+    if path is None:
+        return None
+    try:
+        load_web(path)
+    except ConfigError as error:
+        _fail(str(error))
+    return WebFile(config_file=path)
 
 
 @main.command("check")
@@ -208,6 +228,9 @@ def notify_test(path: Path | None, names: tuple[str, ...]) -> None:
         failed = failed or error is not None
         click.echo(f"{name}: {'delivered' if error is None else f'failed: {error}'}")
     sys.exit(1 if failed else 0)
+
+
+main.add_command(silence)
 
 
 @main.command()

@@ -171,4 +171,4 @@ class Reloader:
 
 def _files(config: Config) -> tuple[object, ...]:
     """What a fingerprint is taken of."""
-    return config.include, config.rules.files
+    return config.include, config.rules.files, config.web.files

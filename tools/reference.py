@@ -189,6 +189,7 @@ def every_family() -> tuple[Families, ...]:
         Late({1.0: 1}, 1, 0.1),
         writable=True,
         heartbeat=True,
+        silences=1,
     )
     server = server_families(_state(), Caps(), 1001.0)
     pooler = pooler_families(_pooler_state(), PoolerCaps(), 1001.0)

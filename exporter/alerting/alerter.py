@@ -110,15 +110,19 @@ class Alerter:
         last = replace(self, routing=Routing(()))
         return last.decide(book, (), state, None, now, observed=True)
 
-    def _muted(
-        self, alerts: Alerts, around: Around, now: float
-    ) -> tuple[Alerts, tuple[Labels, ...]]:
-        """`alerts` with what mutes those that fire, and their label sets."""
-        firing = {
+    def firing(self, alerts: Alerts) -> dict[str, Labels]:
+        """The label sets of those of `alerts` that fire, as matchers see them."""
+        return {
             key: self.routing.labels_of(alert)
             for key, alert in alerts.items()
             if alert.state is AlertState.FIRING
         }
+
+    def _muted(
+        self, alerts: Alerts, around: Around, now: float
+    ) -> tuple[Alerts, tuple[Labels, ...]]:
+        """`alerts` with what mutes those that fire, and their label sets."""
+        firing = self.firing(alerts)
         if not firing:
             return alerts, ()
         own = tuple(firing.values())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -49,6 +49,10 @@ class Silence:
         if now >= self.ends_at:
             return SilenceState.EXPIRED
         return SilenceState.PENDING if now < self.starts_at else SilenceState.ACTIVE
+
+    def ended(self, now: float) -> Silence:
+        """The same silence, over at `now`."""
+        return replace(self, starts_at=min(self.starts_at, now), ends_at=now)
 
     def to_dict(self, now: float) -> dict[str, Any]:
         """What the API says of it; times are ISO 8601 in UTC."""

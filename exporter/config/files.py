@@ -19,14 +19,14 @@ LOOK_SECONDS = 2.0
 
 
 def fingerprint(path: Path, config: Config) -> str:
-    """What the contents of `path`, the files it includes and its rule files come to.
+    """What the contents of `path`, the files it includes, its rule files and TLS come to.
 
     A file that cannot be read counts as one with other contents: its absence is a change too.
     Secret files are not looked at; they are read whenever they are used.
     """
     included, _ = included_files(list(config.include), path.absolute().parent)
     digest = hashlib.sha256()
-    for file in (path, *included, *config.rules.files):
+    for file in (path, *included, *config.rules.files, *config.web.files):
         try:
             contents = hashlib.sha256(file.read_bytes()).hexdigest()
         except OSError as error:

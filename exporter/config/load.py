@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import ValidationError
 
 from exporter.config.alerting import PAGERDUTY_ENQUEUE, Rules
 from exporter.config.credentials import Credentials
+from exporter.config.document import read_document
 from exporter.config.errors import ConfigError, Problem, problems_of
 from exporter.config.include import Merger, included_files
 from exporter.config.model import Config
@@ -67,7 +66,7 @@ def load(path: Path | None, environ: Mapping[str, str], checks: Checks) -> Confi
         return _validated(_from_environment(environ), "environment", Context(checks, Path.cwd()))
     # Not resolved: the files of a Kubernetes ConfigMap are links into a folder that goes away.
     base = path.absolute().parent
-    raw, problems = _interpolated(_read(path), environ)
+    raw, problems = _interpolated(read_document(path), environ)
     whole = _with_included(raw, base, environ)
     found = [*problems, *whole.problems]
     return _validated(whole.raw, str(path), Context(checks, base), found, whole.located)
@@ -80,47 +79,13 @@ def _with_included(raw: dict[str, Any], base: Path, environ: Mapping[str, str]) 
     for file in files:
         origin = str(file.relative_to(base) if file.is_relative_to(base) else file)
         try:
-            own, unset = _interpolated(_read(file), environ)
+            own, unset = _interpolated(read_document(file), environ)
         except ConfigError as error:
             problems += [Problem(origin, problem.message) for problem in error.problems]
             continue
         problems += [Problem(f"{origin}: {each.where}", each.message) for each in unset]
         whole.add(origin, own)
     return whole
-
-
-def _read(path: Path) -> dict[str, Any]:
-    raw: Any
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
-    except OSError as error:
-        raise ConfigError(str(path), [Problem("", f"cannot read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError(str(path), [Problem("", "not UTF-8 text")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), [Problem("", _yaml_message(error))]) from None
-    if not isinstance(raw, dict):
-        raise ConfigError(str(path), [Problem("", "not a mapping; begin with `servers:`")])
-    return raw
-
-
-def _yaml_message(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys; here the second is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  the base class's signature
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key, count in Counter(keys).items():
-            if count > 1 and key != "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice in one mapping", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
 
 
 def _interpolated(

@@ -10,10 +10,12 @@ from pydantic import Field, field_validator, model_validator
 
 from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
 from exporter.config.base import Model, Name, Seconds, SecretFile
+from exporter.config.errors import ConfigError
 from exporter.config.heartbeat import Heartbeat
 from exporter.config.muting import DEFAULT_INHIBITIONS, Inhibition, Mute
 from exporter.config.pooler import Pooler, PoolerThresholds
 from exporter.config.server import Forecast, Polling, Server, Thresholds
+from exporter.config.web import load_web
 
 DEFAULT_LISTEN = "127.0.0.1:9970"
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:]*):(\d{1,5})")
@@ -40,7 +42,27 @@ class WebFile(Model):
     """Where TLS and log-in are set."""
 
     config_file: SecretFile | None = None
-    """A Prometheus `web.config.yml` (docs/silences.md); relative to the configuration file."""
+    """A Prometheus `web.config.yml` (docs/web.md); relative to the configuration file."""
+
+    @field_validator("config_file")
+    @classmethod
+    def _usable(cls, path: Path | None) -> Path | None:
+        try:
+            load_web(path)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, and the certificate it names: what is looked at for changes."""
+        if self.config_file is None:
+            return ()
+        try:
+            tls = load_web(self.config_file).tls_server_config
+        except ConfigError:
+            tls = None
+        return (self.config_file,) if tls is None else (self.config_file, *tls.files)
 
 
 class Config(Model):

@@ -47,10 +47,12 @@ def own_families(
     *,
     writable: bool,
     heartbeat: bool | None = None,
+    silences: int = 0,
 ) -> Families:
     """What the self rules evaluate and `/metrics` shows of the alerter.
 
-    `heartbeat` is whether the last one arrived, None where none is configured.
+    `heartbeat` is whether the last one arrived, None where none is configured; `silences` are
+    those that hold now.
     """
     builder = Builder()
     builder.histogram(
@@ -80,6 +82,11 @@ def own_families(
         "pgheadroom_heartbeat_success",
         "Whether the last heartbeat was sent and accepted; only where one is configured.",
         None if heartbeat is None else float(heartbeat),
+    )
+    builder.gauge(
+        "pgheadroom_silences_active",
+        "Silences that hold now; recurring mutes are not counted.",
+        silences,
     )
     return builder.build()
 

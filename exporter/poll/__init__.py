@@ -7,6 +7,7 @@ from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
 from exporter.poll.pooler import PoolerPlan, PoolerSource, PoolerWatch, pooler_key
 from exporter.poll.server import CLIMBING_RATIO, KEPT, Plan, Source, Watch
+from exporter.poll.silencing import Silencing
 from exporter.poll.turns import Turns
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PoolerSource",
     "PoolerWatch",
     "SelfWatch",
+    "Silencing",
     "Source",
     "Turns",
     "Watch",

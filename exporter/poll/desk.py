@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from exporter.alerting.board import Board
 from exporter.alerting.notification import Notification
+from exporter.poll.quiet import Quiet
 from exporter.rules.evaluate import RuleSet
 
 
@@ -34,3 +35,4 @@ class Desk:
     board: Board
     journal: Journal
     clock: Callable[[], float]
+    quiet: Quiet = field(default_factory=Quiet)

@@ -35,7 +35,11 @@ class SelfWatch:
         results = self._desk.rules.evaluate(Index.of(self._families()))
         # An observed server without slots: absence is evidence here, and no numbers are claimed.
         state = ServerState("pgheadroom")
-        decision = self.alerter.decide(self.book, results, state, None, now, observed=True)
+        around = self._desk.quiet.around(state.server)
+        decision = self.alerter.decide(
+            self.book, results, state, None, now, observed=True, around=around
+        )
         self.book = decision.book
+        self._desk.quiet.fires(state.server, decision.firing)
         if decision.notifications or decision.ended:
             await self._desk.journal.commit(self.book.to_json(), decision.notifications)

@@ -99,6 +99,7 @@ class Turns(ABC, Generic[State]):
     def retire(self) -> None:
         """Keep what is known and decide nothing more: the endpoint is no longer watched."""
         self.save()
+        self._desk.quiet.fires(self.key, ())
         self._retired = True
         self._sources += 1
 
@@ -202,9 +203,16 @@ class Turns(ABC, Generic[State]):
         observed = self._state.snapshot is not None
         before = self._before(now)
         decision = self._alerter.decide(
-            self._book, results, self._state, before, now, observed=observed
+            self._book,
+            results,
+            self._state,
+            before,
+            now,
+            observed=observed,
+            around=self._desk.quiet.around(self.key),
         )
         self._book = decision.book
+        self._desk.quiet.fires(self.key, decision.firing)
         self._decided(decision, now)
         self._put(families, now)
         if decision.notifications or decision.ended:
@@ -228,6 +236,8 @@ class Turns(ABC, Generic[State]):
         """
         load = self._desk.journal.load
         self._book = Book.from_json(load(f"alerts/{self.key}"), load(f"incidents/{self.key}"))
+        firing = self._alerter.firing(self._book.alerts)
+        self._desk.quiet.fires(self.key, tuple(firing.values()))
 
     def _anew(self, error: ValueError) -> None:
         """Say that what was kept is left behind."""

@@ -47,7 +47,10 @@ async def readyz(request: Request) -> Response:
 
 
 async def alerts(request: Request) -> Response:
-    """The pending and firing alerts, in the form of Prometheus' `/api/v1/alerts`."""
+    """The pending and firing alerts, in the form of Prometheus' `/api/v1/alerts`.
+
+    Besides, `mutedBy` says why a firing alert is not told, where something mutes it.
+    """
     found = [_alert(alert) for book in books(port_of(request)) for alert in book.alerts.values()]
     return JSONResponse({"status": "success", "data": {"alerts": found}})
 
@@ -59,6 +62,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "state": alert.state.value,
         "activeAt": datetime.fromtimestamp(alert.active_at, UTC).isoformat(),
         "value": str(alert.value),
+        **({"mutedBy": alert.muted_by} if alert.muted_by else {}),
     }
 
 

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from exporter.alerting.board import Entry
 from exporter.alerting.message import describe
 from exporter.alerting.notification import Situation
+from exporter.alerting.silences import SilenceState
 from exporter.alerting.words import duration_words, percent
 from exporter.web.api import port_of
 from exporter.web.parts import alerts, failure, heading, level_of, table
@@ -49,11 +50,26 @@ def html(port: Port) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
         f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}{poolers}"
-        f"{_deliveries(port.deliveries())}{alerts(port.own_book())}"
+        f"{_deliveries(port.deliveries())}{alerts(port.own_book())}{_silences(port, now)}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
-        '<a href="/api/v1/holders">/api/v1/holders</a></p></body></html>'
+        '<a href="/api/v1/holders">/api/v1/holders</a> · '
+        '<a href="/api/v1/silences">/api/v1/silences</a></p></body></html>'
     )
+
+
+def _silences(port: Port, now: float) -> str:
+    """The silences that hold or are to come."""
+    listed = [] if port.silencer is None else port.silencer.listed()
+    rows = []
+    for each in listed:
+        state = each.state(now)
+        if state is not SilenceState.EXPIRED:
+            left = duration_words(each.ends_at - now)
+            matchers = ", ".join(matcher.text for matcher in each.matchers)
+            rows.append((each.id, state.value, left, matchers, each.author, each.comment))
+    heads = ("silence", "state", "ends in", "matchers", "author", "comment")
+    return f"<h2>Silences</h2>{table(heads, rows)}" if rows else ""
 
 
 def _server(entry: Entry, now: float) -> str:

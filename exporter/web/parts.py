@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from exporter.alerting.alerter import Book
+from exporter.alerting.alerts import Alert
 from exporter.alerting.board import Entry, PoolerEntry
 from exporter.alerting.notification import Severity, Situation
 
@@ -38,10 +39,15 @@ def alerts(book: Book) -> str:
     if not found:
         return ""
     rows = (
-        (alert.rule, alert.severity.value, alert.state.value, alert.annotations.get("summary", ""))
+        (alert.rule, alert.severity.value, _state(alert), alert.annotations.get("summary", ""))
         for alert in found
     )
     return table(("alert", "severity", "state", "summary"), rows)
+
+
+def _state(alert: Alert) -> str:
+    """Pending or firing, and why nobody is told."""
+    return f"{alert.state.value}, {alert.muted_by}" if alert.muted_by else alert.state.value
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
+from exporter.alerting.silences import Silence
 from exporter.metrics.families import Families
 
 
@@ -19,6 +21,19 @@ class DeliveryRow:
     pending: int
     dead: int
     last_error: str = ""
+
+
+class Silencer(Protocol):
+    """What silences are changed by."""
+
+    def listed(self) -> Sequence[Silence]:
+        """Every silence of the last day, the next to end first."""
+
+    async def add(self, raw: object) -> Silence:
+        """Begin the silence that `raw` asks for, or raise ValueError with what is wrong."""
+
+    async def expire(self, silence_id: str) -> Silence | None:
+        """End a silence now; None where there is none of that id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +52,5 @@ class Port:
     """Whether the series of postgres_exporter are there."""
     addresses: Callable[[], Mapping[str, str]] = dict
     """The name of the server at each HOST:PORT."""
+    silencer: Silencer | None = None
+    """None: there are no silences."""

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from exporter.config.web import WebConfig
 from exporter.web.api import alerts, healthz, holders, readyz
 from exporter.web.compatibility import Compatibility
+from exporter.web.login import Authentication, Login
 from exporter.web.page import page
 from exporter.web.port import Port
 from exporter.web.scrape import Scrape
+from exporter.web.silences import Silences
+from exporter.web.tls import load_certificate, tls_context
 
 TICK_SECONDS = 1.0
 
@@ -24,9 +29,10 @@ class ListenError(Exception):
     """The address cannot be listened on."""
 
 
-def application(port: Port) -> Starlette:
-    """Every address that pgheadroom answers."""
-    compatibility = Compatibility(port)
+def application(port: Port, login: Login | None = None) -> Starlette:
+    """Every address that pgheadroom answers, and who may ask."""
+    compatibility, login = Compatibility(port), login or Login()
+    silences = Silences(login)
     app = Starlette(
         routes=[
             Route("/", page),
@@ -36,7 +42,10 @@ def application(port: Port) -> Starlette:
             Route("/readyz", readyz),
             Route("/api/v1/alerts", alerts),
             Route("/api/v1/holders", holders),
-        ]
+            Route("/api/v1/silences", silences.every, methods=["GET", "POST"]),
+            Route("/api/v1/silences/{id}", silences.one, methods=["DELETE"]),
+        ],
+        middleware=[Middleware(Authentication, login=login)],
     )
     app.state.port = port
     return app
@@ -86,18 +95,28 @@ class _Server(uvicorn.Server):
 
 
 class Web:
-    """The server as a part that starts and stops."""
+    """The server as a part that starts and stops.
 
-    def __init__(self, port: Port, sock: socket.socket) -> None:
+    Raises:
+        ConfigError: a file of `security` cannot be used.
+    """
+
+    def __init__(self, port: Port, sock: socket.socket, security: WebConfig | None = None) -> None:
         self._sock = sock
+        security = security or WebConfig()
+        self._login = Login(security.basic_auth_users)
         config = uvicorn.Config(
-            application(port),
+            application(port, self._login),
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=1,
         )
+        tls = security.tls_server_config
+        config.load()
+        config.ssl = None if tls is None else tls_context(tls)
+        self._tls = config.ssl
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -106,6 +125,19 @@ class Web:
         """HOST:PORT as bound."""
         host, port = self._sock.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def follow(self, security: WebConfig) -> bool:
+        """Take up other users and a renewed certificate; whether nothing waits for a restart.
+
+        Raises:
+            ConfigError: the certificate cannot be used; everything is as before.
+        """
+        tls = security.tls_server_config
+        if tls is not None and self._tls is not None:
+            tls_context(tls)
+            load_certificate(self._tls, tls)
+        self._login.follow(security.basic_auth_users)
+        return (tls is None) == (self._tls is None)
 
     def start(self) -> None:
         """Serve, on the running loop."""

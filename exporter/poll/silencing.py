@@ -1,0 +1,95 @@
+"""Silences as people change them: kept on disk before they are confirmed."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from exporter.alerting.silences import (
+    Silence,
+    SilenceState,
+    remembered,
+    requested,
+    silences_from_json,
+    silences_to_json,
+)
+from exporter.poll.desk import Journal
+from exporter.poll.quiet import Quiet
+
+log = logging.getLogger(__name__)
+
+#: Under which the journal keeps the silences.
+SILENCES = "silences"
+#: More than that is a script that does not expire its own.
+MOST_SILENCES = 1000
+
+
+class Silencing:
+    """The silences of the process.
+
+    What changes holds from the next decision on; `changed` is called so that it comes soon.
+    """
+
+    def __init__(
+        self,
+        quiet: Quiet,
+        journal: Journal,
+        clock: Callable[[], float],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._quiet = quiet
+        self._journal = journal
+        self._clock = clock
+        self._changed = changed
+        try:
+            quiet.silences = silences_from_json(journal.load(SILENCES) or "[]")
+        except ValueError as error:
+            log.warning("kept silences not understood", extra={"error": str(error)})
+
+    def listed(self) -> Sequence[Silence]:
+        """Every silence, those that were over a day ago left out; the next to end first."""
+        found = remembered(self._quiet.silences, self._clock())
+        return sorted(found, key=lambda each: (each.ends_at, each.id))
+
+    @property
+    def active(self) -> int:
+        """How many silences hold now."""
+        now = self._clock()
+        return sum(each.state(now) is SilenceState.ACTIVE for each in self._quiet.silences)
+
+    async def add(self, raw: object) -> Silence:
+        """Begin, or plan, the silence that `raw` asks for.
+
+        Raises:
+            ValueError: it cannot be had; a line for each thing that is wrong.
+        """
+        now = self._clock()
+        known = remembered(self._quiet.silences, now)
+        made = requested(raw, secrets.token_hex(4), now)
+        if sum(each.state(now) is not SilenceState.EXPIRED for each in known) >= MOST_SILENCES:
+            raise ValueError(f"there are {MOST_SILENCES} silences already; expire some of them")
+        await self._put((*known, made))
+        log.info("silence added", extra=_keys(made))
+        return made
+
+    async def expire(self, silence_id: str) -> Silence | None:
+        """End a silence now; None where there is none of that id."""
+        now = self._clock()
+        found = next((each for each in self._quiet.silences if each.id == silence_id), None)
+        if found is None or found.state(now) is SilenceState.EXPIRED:
+            return found
+        ended = found.ended(now)
+        await self._put(tuple(ended if each is found else each for each in self._quiet.silences))
+        log.info("silence expired", extra=_keys(ended))
+        return ended
+
+    async def _put(self, silences: tuple[Silence, ...]) -> None:
+        self._quiet.silences = silences
+        await self._journal.commit({SILENCES: silences_to_json(silences)}, ())
+        self._changed()
+
+
+def _keys(silence: Silence) -> dict[str, str]:
+    matchers = ", ".join(matcher.text for matcher in silence.matchers)
+    return {"silence": silence.id, "author": silence.author, "matchers": matchers}
