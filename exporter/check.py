@@ -52,6 +52,8 @@ class Checked:
     code: int
     pooler: str = ""
     """The pooler's name, "" for a server."""
+    warnings: tuple[str, ...] = ()
+    """What makes a pooler's numbers less than they seem."""
 
     @property
     def name(self) -> str:
@@ -103,6 +105,7 @@ def _checked_pooler(config: Config, state: PoolerState, rules: RuleSet) -> Check
         findings,
         _code(state, findings),
         state.pooler,
+        state.warnings,
     )
 
 

@@ -11,7 +11,7 @@ from exporter.config.model import Config
 from exporter.config.pooler import Pooler
 from exporter.config.server import Polling, Server
 from exporter.snapshot.failing import explained
-from exporter.snapshot.pooler import PoolerState, leads_to, warnings_of
+from exporter.snapshot.pooler import PoolerState, observed
 from exporter.snapshot.server import Failure, Reason, ServerState
 from exporter.sources.credentials import addresses
 from exporter.sources.errors import SourceError
@@ -65,13 +65,9 @@ async def look_at_pooler(config: Config, pooler: Pooler) -> PoolerState:
     try:
         async with asyncio.timeout(_deadline(config.polling_of(pooler))):
             snapshot = await source.poll(time.time())
-            where = server_addresses(config, pooler)
-            state = replace(
-                state,
-                snapshot=snapshot,
-                capacity=snapshot.capacity(leads_to(snapshot, where)),
-                warnings=warnings_of(snapshot, where),
-            )
+            fronts = pooler.server is not None
+            where = server_addresses(config, pooler) if fronts else None
+            state = observed(state, snapshot, where)
     except SourceError as error:
         state = replace(state, failure=explained(error.failure, ""), failing_since=time.time())
     except TimeoutError:
