@@ -21,6 +21,7 @@ from exporter.config import events
 from exporter.config.errors import ConfigError
 from exporter.config.model import DEFAULT_LISTEN, Config, WebFile, listen_address
 from exporter.config.web import load_web
+from exporter.doctor.command import doctor
 from exporter.healthcheck import trouble
 from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
@@ -143,7 +144,7 @@ def _print_checked(checked: Checked) -> None:
     situation = checked.situation
     click.secho(f"{checked.name}  {words[checked.code]}", bold=True)
     failure = f"{checked.tried}: {situation.failure}" if situation.failure else ""
-    for line in (failure, situation.arithmetic, checked.probe):
+    for line in (failure, situation.arithmetic, checked.probe, *checked.warnings):
         if line:
             click.echo(f"  {line}")
     if situation.states:
@@ -230,6 +231,7 @@ def notify_test(path: Path | None, names: tuple[str, ...]) -> None:
     sys.exit(1 if failed else 0)
 
 
+main.add_command(doctor)
 main.add_command(silence)
 
 

@@ -71,19 +71,21 @@ def _oversubscribed(facts: ServerFacts, poolers: Sequence[PoolerState]) -> Advic
     if total <= usable:
         return None
     terms = " + ".join(f"{each.pooler} {each.capacity}" for each in known)
+    together = f"{terms} = {total}" if len(known) > 1 else terms
     share = usable // len(known)
     pools = max(1, *(_pools(each) for each in known))
     remedy = f"max_db_connections = {share} in each pooler"
     if share // pools:
-        each_of = f" ÷ {pools} pools" if pools > 1 else ""
+        parts = [f"{usable} usable", f"{len(known)} poolers", f"{pools} pools in the largest"]
+        division = " ÷ ".join(part for part in parts if not part.startswith("1 "))
         remedy = (
-            f"default_pool_size with reserve_pool_size = ⌊{usable} ÷ {len(known)} poolers{each_of}⌋"
-            f" = {share // pools}, or {remedy}"
+            f"default_pool_size with reserve_pool_size = ⌊{division}⌋ = {share // pools},"
+            f" or {remedy}"
         )
     return Advice(
         "pools_oversubscribed",
         Severity.WARNING,
-        f"the pools may open {terms} = {total} connections, for {usable} usable slots"
+        f"the pools may open {together} connections, for {usable} usable slots"
         f" ({facts.limits.max_connections} − {facts.limits.reserved} reserved)",
         remedy,
         f"{PGBOUNCER}#default_pool_size",

@@ -5,7 +5,7 @@ Every figure carries its formula with the numbers filled in, and the page that t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporter.alerting.notification import Severity
 from exporter.doctor.advice import PGBOUNCER, POSTGRES, Advice
@@ -59,6 +59,10 @@ class Workload:
     def connections(self) -> int:
         """All connections that the instances may open together."""
         return self.instances * self.pool_size
+
+    def behind(self, poolers: int) -> Workload:
+        """The same behind `poolers` pooler processes, where it says no number itself."""
+        return self if self.replicas else replace(self, replicas=poolers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,8 @@ def _product(work: Workload) -> str:
 
 
 def _poolers(number: int) -> str:
-    """
+    """In words.
+
     >>> _poolers(1), _poolers(3)
     ('1 pooler process', '3 pooler processes')
     """
@@ -165,6 +170,8 @@ def _share(name: str, slots: int, word: str, work: Workload) -> Figure:
     """A pool for each instance, so that all of them fit; below 1 nothing does."""
     size = slots // work.instances - work.buffer
     formula = f"⌊{slots} {word} ÷ {work.instances} instances⌋ − {work.buffer} = {size}"
+    if size < 1:
+        formula += ": none fits without a pooler"
     return Figure(name, size, "connections", formula, _MAX_PAGE)
 
 

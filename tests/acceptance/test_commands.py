@@ -29,7 +29,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: DESIGN promises 2 s; a machine that runs other tests beside this one gets some more.
 STOP_SECONDS = 5.0
 COMMANDS = ("", "run", "check", "config", "config check", "config schema", "grants", "notify",
-            "notify test", "demo")  # fmt: skip
+            "notify test", "demo", "doctor")  # fmt: skip
 
 
 def environment(**own):

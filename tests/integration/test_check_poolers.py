@@ -21,7 +21,9 @@ def configured(server, pooler, **changes):
 async def test_a_pooler_is_judged_beside_its_server(postgres16, start_pgbouncer):
     lines = {"app": leads_to(postgres16, pool_size=2)}
     pooler = start_pgbouncer(SUITE, lines, {"pool_mode": "session"})
-    config = configured(postgres16, pooler, probe={"credentials": {"dsn": pooler.dsn("app", "postgres")}})
+    config = configured(
+        postgres16, pooler, probe={"credentials": {"dsn": pooler.dsn("app", "postgres")}}
+    )
     server, quiet = await check(config)
     assert (server.name, quiet.name, quiet.server) == ("prod", "pgb", "prod")
     assert (quiet.code, quiet.findings) == (OK, ())
@@ -30,8 +32,11 @@ async def test_a_pooler_is_judged_beside_its_server(postgres16, start_pgbouncer)
         for client in clients:
             client.execute("select 1")
         _, full = await check(configured(postgres16, pooler))
-    assert [each.alertname for each in full.findings] == ["PgBouncerPoolSaturated"]
-    assert (full.code, full.situation.arithmetic.split(",")[0]) == (WARNING, "2 of 2")
+    assert [each.alertname for each in full.findings] == ["PoolSaturated"]
+    assert (full.code, full.situation.arithmetic.split(",")[0]) == (
+        WARNING,
+        "pool app/postgres: 2 of 2 server connections",
+    )
 
 
 @looped
