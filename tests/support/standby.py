@@ -11,7 +11,7 @@ class Standby(EmbeddedPostgres):
     """Follows `primary` until it is promoted; a context manager that starts and stops it."""
 
     def __init__(self, primary: EmbeddedPostgres) -> None:
-        super().__init__(primary.major, bin_dir=programs(primary.major))
+        super().__init__(primary.major, primary._settings, bin_dir=programs(primary.major))
         self._primary = primary
 
     def promote(self) -> None:

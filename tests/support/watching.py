@@ -205,6 +205,12 @@ class Watching:
     def page(self) -> str:
         return self._get("/") or ""
 
+    def holders(self, server: str) -> dict[str, Any]:
+        """What `/api/v1/holders` says of `server`."""
+        found = json.loads(self._get(f"/api/v1/holders?server={server}") or "{}")
+        (answer,) = found["data"]["servers"]
+        return dict(answer)
+
     def active_since(self, alertname: str) -> datetime:
         """Since when the only alert of that name has been pending or firing."""
         found = json.loads(self._get("/api/v1/alerts") or "{}")["data"]["alerts"]
