@@ -87,7 +87,7 @@ def compose(
         at=now,
         opened_at=incident.opened_at,
         dedup_key=dedup_key(sender.install_id, incident.server, incident.family),
-        headline=_headline(told, situation, resolution, _limit(incident, state)),
+        headline=_headline(told, situation, resolution, state),
         labels=labels,
         alerts=tuple(_line(alert) for alert in incident.alerts),
         situation=situation,
@@ -164,7 +164,10 @@ def _limit(incident: Incident, state: ServerState | PoolerState) -> list[str]:
 
 
 def _headline(
-    told: Told, situation: Situation, resolution: Resolution | None, limit: list[str]
+    told: Told,
+    situation: Situation,
+    resolution: Resolution | None,
+    state: ServerState | PoolerState,
 ) -> str:
     """Severity, server, number, time left, who: as much as stands in 80 characters."""
     incident = told.incident
@@ -173,11 +176,13 @@ def _headline(
         parts = [f"RESOLVED {incident.server}", *_resolved_words(incident, resolution)]
     elif incident.family == "connections" and situation.used is not None:
         parts = [f"{head} {incident.server}", *_slot_words(situation)]
-    elif limit:
+    elif limit := _limit(incident, state):
         parts = [f"{head} {incident.server}", *limit]
     else:
         summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")
+        if incident.family == "reachability" and state.failure is not None:
+            text = f"{text}: {state.failure.message}"
         parts = [
             f"{head} {text}" if incident.server in text else f"{head} {incident.server}: {text}"
         ]

@@ -5,6 +5,7 @@ from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.incidents import Incident, Told
 from exporter.alerting.message import HEADLINE, Before, Sender, compose, describe, fitted
 from exporter.alerting.notification import Severity, Transition
+from exporter.snapshot.server import Failure, Reason
 from tests.support.states import failure, group, state
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=63)
@@ -73,8 +74,15 @@ def test_a_server_never_seen_has_words_but_no_numbers():
     page = told(
         state(snapshot=None, failure=failure()), family="reachability", summary="prod: gone"
     )
-    assert page.headline == "CRITICAL prod: gone"
+    assert page.headline == "CRITICAL prod: gone: connection refused"
     assert page.situation.used is None
+
+
+def test_a_server_that_is_not_seen_says_why_as_far_as_it_fits():
+    auth = Failure(Reason.AUTH, 'password authentication failed for user "pgheadroom"')
+    page = told(state(failure=auth), family="reachability", summary="prod: not seen for 1m 0s")
+    said = 'CRITICAL prod: not seen for 1m 0s: password authentication failed for user "pgh'
+    assert page.headline == f"{said}…"
 
 
 def test_other_families_lead_with_their_own_summary():
