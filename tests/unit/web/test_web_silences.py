@@ -1,0 +1,182 @@
+"""Log-in and silences of the pages, without a process around them."""
+
+import asyncio
+import logging
+
+import bcrypt
+import pytest
+from starlette.testclient import TestClient
+
+from exporter.alerting.alerter import Book
+from exporter.alerting.alerts import Alert, AlertState
+from exporter.alerting.board import Board, Entry
+from exporter.poll.quiet import Quiet
+from exporter.poll.silencing import SILENCES, Silencing
+from exporter.web.login import MOST_WAITING, Login
+from exporter.web.page import html
+from exporter.web.port import Port
+from exporter.web.server import application
+from tests.support.states import group, state
+
+RIGHT = ("ann", "s3cret")
+USERS = {"ann": bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode()}
+ASKED = {"matchers": ['server="prod"'], "author": "ci", "comment": "deploy", "duration": "30m"}
+MUTED = Alert("High", {"alertname": "High", "server": "prod", "severity": "warning"},
+              AlertState.FIRING, 990.0, 995.0, 0.9, muted_by="silence 1f09")  # fmt: skip
+
+
+class Journal:
+    def __init__(self, kept=None):
+        self.kept = dict(kept or {})
+        self.order = []
+
+    async def commit(self, states, _notifications):
+        self.kept |= states
+        self.order.append("kept")
+
+    def save_soon(self, key, text):
+        self.kept[key] = text
+
+    def load(self, key):
+        return self.kept.get(key)
+
+
+class Site:
+    def __init__(self, users=None, journal=None):
+        self.now = 1000.0
+        self.journal = journal or Journal()
+        self.quiet = Quiet()
+        self.silencing = Silencing(
+            self.quiet, self.journal, lambda: self.now, lambda: self.journal.order.append("changed")
+        )
+        board = Board()
+        board.put(Entry(state(group(3)), book=Book({"x": MUTED})))
+        self.port = Port(
+            board=board,
+            clock=lambda: self.now,
+            alive=lambda: True,
+            own_families=tuple,
+            own_book=Book,
+            deliveries=tuple,
+            version="1.2.3",
+            silencer=self.silencing,
+        )
+        self.login = Login(USERS if users is None else users)
+        self.client = TestClient(application(self.port, self.login))
+
+    def add(self, **changes):
+        return self.client.post("/api/v1/silences", json=ASKED | changes, auth=RIGHT)
+
+
+def test_a_silence_is_on_disk_before_it_is_confirmed_and_known_after_a_restart():
+    site = Site()
+    answer = site.add()
+    assert answer.status_code == 201
+    made = answer.json()["data"]
+    assert made["state"] == "active"
+    assert made["ends_at"] == "1970-01-01T00:46:40+00:00"
+    assert site.journal.order == ["kept", "changed"]
+    again = Site(journal=site.journal)
+    listed = again.client.get("/api/v1/silences", auth=RIGHT).json()["data"]["silences"]
+    assert listed == [made]
+    assert again.quiet.silences == site.quiet.silences
+    assert again.silencing.active == 1
+    again.now += 1800
+    assert again.silencing.active == 0
+
+
+def test_a_silence_is_expired_once():
+    site = Site()
+    path = f"/api/v1/silences/{site.add().json()['data']['id']}"
+    site.now += 5
+    for _ in range(2):
+        answer = site.client.delete(path, auth=RIGHT)
+        assert answer.json()["data"]["state"] == "expired"
+        assert answer.json()["data"]["ends_at"] == "1970-01-01T00:16:45+00:00"
+    assert site.journal.order.count("changed") == 2
+    assert site.client.delete("/api/v1/silences/nix", auth=RIGHT).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "said"),
+    [
+        ({"json": ASKED | {"comment": ""}}, 400, "comment"),
+        ({"json": []}, 400, ""),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "not JSON"),
+        ({"data": {"matchers": "x"}}, 415, "application/json"),
+        ({"json": ASKED | {"comment": "x" * 70_000}}, 413, "bytes"),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_reason(request_, status, said):
+    site = Site()
+    answer = site.client.post("/api/v1/silences", auth=RIGHT, **request_)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+    assert site.quiet.silences == ()
+
+
+def test_kept_silences_that_cannot_be_read_are_said_and_left(caplog):
+    site = Site(journal=Journal({SILENCES: "{"}))
+    assert site.quiet.silences == ()
+    assert "kept silences not understood" in caplog.text
+
+
+def test_what_mutes_an_alert_is_shown():
+    site = Site()
+    (alert,) = site.client.get("/api/v1/alerts", auth=RIGHT).json()["data"]["alerts"]
+    assert alert["mutedBy"] == "silence 1f09"
+    site.add(comment="<script>")
+    page = html(site.port)
+    assert "firing, silence 1f09" in page
+    assert "server=&quot;prod&quot;" in page
+    assert "<script>" not in page
+    site.now += 1800
+    assert "Silences</h2>" not in html(site.port)
+
+
+@pytest.mark.parametrize(
+    "auth", [None, ("ann", "wrong"), ("bob", "s3cret"), ("ann", "x" * 100), ("", "")]
+)
+def test_everything_but_health_asks_for_the_log_in(auth):
+    site = Site()
+    for path in ("/", "/metrics", "/probe", "/api/v1/alerts", "/api/v1/holders", "/healthz/x"):
+        answer = site.client.get(path, auth=auth)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert site.client.get("/healthz", auth=auth).status_code == 200
+    assert site.client.get("/readyz", auth=auth).status_code != 401
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Basic", "Basic !", "Basic YW5u", "Bearer YW5uOnMzY3JldA==", "Basic w6Q6/w=="]
+)
+def test_a_header_that_is_no_log_in_is_refused(header):
+    client = Site().client
+    assert client.get("/metrics", headers={"authorization": header}).status_code == 401
+
+
+def test_users_that_are_taken_away_are_not_remembered():
+    site = Site()
+    assert site.client.get("/metrics", auth=RIGHT).status_code == 200
+    site.login.follow({"bob": USERS["ann"]})
+    assert site.client.get("/metrics", auth=RIGHT).status_code == 401
+    assert site.client.get("/metrics", auth=("bob", "s3cret")).status_code == 200
+    site.login.follow({})
+    assert site.client.get("/metrics").status_code == 200
+    assert site.add().status_code == 403
+
+
+def test_who_guesses_is_logged_once_a_minute_and_does_not_pile_up(caplog):
+    async def guess():
+        login = Login(USERS)
+        header = "Basic YW5uOndyb25n"
+        answers = await asyncio.gather(*(login.refusal(header, "10.0.0.9") for _ in range(40)))
+        assert await login.refusal("Basic YW5uOnMzY3JldA==", "") is None
+        return [answer.status_code for answer in answers if answer is not None]
+
+    with caplog.at_level(logging.WARNING):
+        codes = asyncio.run(guess())
+    assert codes.count(401) == MOST_WAITING
+    assert codes.count(503) == 40 - MOST_WAITING
+    assert [record.message for record in caplog.records] == ["log-in refused"]
+    assert "wrong" not in caplog.text
