@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test soak lint types contracts simulate bench reference dashboards chart dist clean
+.PHONY: help setup demo test soak lint types contracts simulate bench bench-pooler reference dashboards chart dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ contracts: setup  ## who may import whom
 
 simulate: setup  ## the false pages and leads of docs/forecast.md
 	@$(BIN)/python tools/simulate.py $(SIMULATE)
+
+bench-pooler: setup  ## what a poll costs a PgBouncer
+	@$(BIN)/python bench/pooler.py $(BENCH)
 
 bench: setup  ## the figures of docs/performance.md
 	@sh tools/system-packages.sh
