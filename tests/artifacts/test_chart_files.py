@@ -18,7 +18,7 @@ ABOUT = yaml.safe_load((CHART / "Chart.yaml").read_text())
 
 
 def test_everything_that_is_made_is_up_to_date():
-    again = "make chart makes them agree"
+    again = "`make chart` makes them agree"
     for path, text in files():
         assert path.read_text(encoding="utf-8") == text, f"{path}: {again}"
     assert leftovers() == [], again
