@@ -16,7 +16,8 @@ from exporter.cli import main
 from exporter.config.model import Config
 from tests.support.pages import ROOT, blocks, broken_links, commands, schema_problems
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("alerts/*.md")])
+FOLDERS = ("*.md", "docs/**/*.md", "alerts/*.md", "dashboards/*.md")
+PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
 TOOL = runpy.run_path(str(ROOT / "tools" / "reference.py"))
 SERIES = {
     family.name + ("_total" if family.type == "counter" else "")

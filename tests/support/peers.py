@@ -109,10 +109,19 @@ class Prometheus:
     def __init__(self, address: str) -> None:
         self._url = f"http://{address}/api/v1"
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The elements of an instant query: `metric` and `value`."""
-        answer = self._ask("query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The elements of an instant query, now or at a Unix time: `metric` and `value`."""
+        when = {} if at is None else {"time": f"{at:.3f}"}
+        answer = self._ask("query", query=expression, **when)
         found: list[dict[str, Any]] = answer["result"]
+        return found
+
+    def query_range(
+        self, expression: str, start: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """The elements of a range query between two Unix times: `metric` and `values`."""
+        span = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        found: list[dict[str, Any]] = self._ask("query_range", query=expression, **span)["result"]
         return found
 
     def label_values(self, label: str, selector: str = "") -> list[str]:

@@ -143,6 +143,7 @@ def _servers() -> p.Json:
     events = queries.select("pgheadroom_backends_waiting")
     event = f"{queries.SERVER}, wait_event_type, wait_event"
     waiting = f"sum by ({queries.SERVER}) (max by ({event}) ({events}))"
+    waiting = f"{waiting} or {of('pgheadroom_connections_used')} * 0"
     queued = queries.select("pgheadroom_pool_clients_waiting")
     primary, standby = _roles()
     level = queries.reached(

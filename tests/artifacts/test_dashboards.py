@@ -1,0 +1,462 @@
+"""The dashboards agree with the code, with the rules, and with what Grafana's linter asks for.
+
+The rules of `dashboard-linter` (https://github.com/grafana/dashboard-linter/tree/main/docs) are
+written anew here, because it is a Go program. Those that do not fit are in `dashboards/.lint`, with
+the reason.
+"""
+
+import itertools
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import warnings
+
+import promql_parser
+import pytest
+import yaml
+
+from exporter.config.pooler import PoolerThresholds
+from exporter.config.server import Forecast, Thresholds
+from tests.support.dashboards import (
+    EVERYTHING,
+    NAMES,
+    asked,
+    load,
+    panels,
+    used_variables,
+    variables,
+)
+from tests.support.pages import ROOT
+
+# Its types of the classic dashboard, which every Grafana imports, warn that there are newer ones.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models import dashboard as grafana
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+each_dashboard = pytest.mark.parametrize("name", NAMES)
+each_panel = pytest.mark.parametrize(
+    "panel",
+    [pytest.param(p, id=f"{name}: {p['title']}") for name in NAMES for p in panels(load(name))],
+)
+each_expression = pytest.mark.parametrize(
+    "each", [pytest.param(e, id=f"{e.dashboard}: {e.where}") for n in NAMES for e in asked(n)]
+)
+RULES = {
+    rule["alert"]: rule
+    for file in (ROOT / "alerts").glob("*.rules.yaml")
+    for group in yaml.safe_load(file.read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+}
+SERIES = {
+    f"{family.name}{suffix}"
+    for families in runpy.run_path(str(ROOT / "tools" / "reference.py"))["every_family"]()
+    for family in families
+    for suffix in (("_total",) if family.type == "counter" else ("",))
+}
+#: Prometheus' own, and the one of our process.
+OTHERS = {"ALERTS", "process_start_time_seconds"}
+
+
+def test_the_files_are_those_of_the_code():
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.dashboards"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tool_fails_on_a_difference_and_writes_it_away(tmp_path):
+    for folder in ("tools", "dashboards", "alerts", "exporter"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    file = tmp_path / "dashboards" / "fleet.json"
+    right = file.read_text("utf-8")
+    file.write_text(right.replace("Worst server", "Best server"), "utf-8")
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "tools.dashboards", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 1
+    assert "dashboards/fleet.json" in done.stdout
+    assert run("--write").returncode == 0
+    assert file.read_text("utf-8") == right
+
+
+@each_dashboard
+def test_it_is_classic_json_for_every_way_of_provisioning(name):
+    found = load(name)
+    assert found["uid"] == f"pgheadroom-{name}"
+    assert found["id"] is None
+    assert found["schemaVersion"] == 39
+    assert found["editable"] is True
+    assert found["graphTooltip"] == 1
+    assert found["timezone"] == "browser"
+    assert found["refresh"] == "30s"
+    assert found["time"] == {"from": "now-3h", "to": "now"}
+    assert "__inputs" not in found
+    text = json.dumps(found)
+    assert "${DS_" not in text
+    assert len(text) < 500_000, "a ConfigMap has room for 1 MiB"
+
+
+@each_dashboard
+def test_links_to_the_others_keep_the_time_and_what_is_chosen(name):
+    (link,) = load(name)["links"]
+    assert (link["type"], link["keepTime"], link["includeVars"]) == ("dashboards", True, True)
+    assert set(link["tags"]) <= set(load(name)["tags"])
+
+
+def data_links(part):
+    if isinstance(part, dict):
+        if "url" in part:
+            yield part["url"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from data_links(inner)
+
+
+def test_data_links_lead_to_a_dashboard_or_a_runbook_at_the_same_time():
+    urls = {url for name in NAMES for panel in panels(load(name)) for url in data_links(panel)}
+    runbook = re.compile(r".*/docs/runbooks/\$\{__data\.fields\.Runbook\}")
+    inner = [url for url in urls if not runbook.fullmatch(url)]
+    assert len(inner) >= 3
+    assert len(urls) > len(inner)
+    for url in inner:
+        path, _, query = url.partition("?")
+        assert path in {f"/d/pgheadroom-{name}" for name in NAMES}
+        parts = query.split("&")
+        assert {"${datasource:queryparam}", "${job:queryparam}", "${__url_time_range}"} < set(parts)
+        assert any(part.startswith("var-server=${") for part in parts)
+
+
+def test_every_rule_has_the_runbook_that_its_file_names():
+    (alerts,) = (p for p in panels(load("fleet")) if p["title"] == "Why you were paged")
+    expr = alerts["targets"][0]["expr"]
+    pages = re.findall(r'"runbook", "([^"]+)", "alertname", "([^"]+)"', expr)
+    found = {alert: page for page, names in pages for alert in names.split("|")}
+    assert found == {
+        alert: rule["annotations"]["runbook_url"].rpartition("/")[2]
+        for alert, rule in RULES.items()
+    }
+    assert all((ROOT / "docs" / "runbooks" / page).exists() for page in found.values())
+
+
+# Grafana's linter
+
+
+@each_dashboard
+def test_template_datasource(name):
+    found = load(name)["templating"]["list"][0]
+    assert (found["name"], found["label"]) == ("datasource", "Data source")
+    assert (found["type"], found["query"]) == ("datasource", "prometheus")
+
+
+@each_dashboard
+def test_template_job(name):
+    job = variables(load(name))["job"]
+    assert job["datasource"] == DATASOURCE
+    assert (job["type"], job["label"]) == ("query", "Job")
+    assert (job["multi"], job["includeAll"], job["allValue"]) == (True, True, ".+")
+
+
+@each_dashboard
+def test_template_server_stands_for_the_instance(name):
+    """`template-instance` for the label that survives a new pod; one at a time in `headroom`."""
+    server = variables(load(name))["server"]
+    several = name != "headroom"
+    assert server["datasource"] == DATASOURCE
+    assert (server["type"], server["label"]) == ("query", "Server")
+    assert (server["multi"], server["includeAll"]) == (several, several)
+    assert server.get("allValue") == (".+" if several else None)
+
+
+@each_dashboard
+def test_template_label_promql(name):
+    for each in variables(load(name)).values():
+        if each["type"] == "query":
+            pattern = r"label_values\((.+), (\w+)\)"
+            ((selector, label),) = re.findall(pattern, each["query"]["query"])
+            assert each["definition"] == each["query"]["query"]
+            assert label == each["name"]
+            promql_parser.parse(filled(selector))
+
+
+@each_dashboard
+def test_template_on_time_change_reload(name):
+    for each in variables(load(name)).values():
+        if each["type"] != "datasource":
+            assert each["refresh"] == 2
+
+
+@each_dashboard
+def test_template_order_and_use(name):
+    found = list(variables(load(name)))
+    wanted = ["datasource", "job", "server", *(["pooler"] if name == "poolers" else ())]
+    assert found[: len(wanted)] == wanted
+    rest = json.dumps(load(name)["panels"]) + json.dumps(load(name)["templating"])
+    assert set(found) <= used_variables(rest)
+
+
+@each_panel
+def test_panel_datasource(panel):
+    assert panel["datasource"] == DATASOURCE
+    assert all(target["datasource"] == DATASOURCE for target in panel["targets"])
+
+
+@each_panel
+def test_panel_title_description(panel):
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert len(panel["description"].split()) >= 8
+
+
+@each_panel
+def test_panel_units(panel):
+    defaults = panel["fieldConfig"]["defaults"]
+    assert defaults["unit"] in {"short", "percentunit", "s", "cps"}
+    ratio = any("_ratio" in target["expr"].split("{")[0] for target in panel["targets"])
+    assert not ratio or panel["type"] == "table" or defaults["unit"] == "percentunit"
+
+
+@each_panel
+def test_panel_no_targets(panel):
+    refs = [target["refId"] for target in panel["targets"]]
+    assert refs
+    assert len(set(refs)) == len(refs)
+
+
+@each_panel
+def test_panel_legend(panel):
+    if panel["type"] in {"timeseries", "stat", "bargauge", "state-timeline"}:
+        several = [t for t in panel["targets"] if re.search(r"\bby \(|topk|bottomk", t["expr"])]
+        named = panel["options"].get("textMode", "value_and_name") == "value_and_name"
+        assert not named or all(target["legendFormat"] != "__auto" for target in several)
+
+
+@each_expression
+def test_target_promql(each):
+    promql_parser.parse(filled(each.expr))
+
+
+@each_expression
+def test_target_rate_interval(each):
+    """`rate` over the interval that Grafana knows to hold enough scrapes."""
+    for found in re.findall(r"\b(?:rate|increase|irate)\([^()]*\[([^\]]+)\]\)", each.expr):
+        assert found == "$__rate_interval"
+
+
+@each_expression
+def test_target_job_and_server(each):
+    """Every selector asks for the job and, where the series has one, the server and the pooler."""
+    for metric, matchers in selectors(each.expr):
+        assert 'job=~"$job"' in matchers, metric
+        if of_a_server(metric):
+            assert 'server=~"$server' in matchers, metric
+        if metric.startswith("pgheadroom_pool") and each.dashboard == "poolers":
+            assert 'pooler=~"$pooler"' in matchers or "capacity" in metric
+
+
+@each_expression
+def test_target_counter_agg(each):
+    """Counters are seen through a rate or an increase, never as they are."""
+    for metric, _ in selectors(each.expr):
+        if metric.endswith("_total"):
+            assert re.search(rf"\b(?:rate|increase)\({metric}\{{", each.expr)
+
+
+@each_expression
+def test_every_series_is_one_that_is_exported(each):
+    for metric, _ in selectors(each.expr):
+        assert metric in SERIES | OTHERS
+
+
+@each_expression
+def test_two_pgheadrooms_over_one_server_are_not_counted_twice(each):
+    """Nothing is summed before it was made one series for each thing that is counted."""
+    for by, metric in re.findall(r"\b(?:sum|count)( by \([^)]*\))? ?\((\w+)\{", each.expr):
+        assert "instance" in by or not of_a_server(metric)
+
+
+def selectors(expr):
+    return re.findall(r"\b([a-zA-Z_]\w*)\{([^}]*)\}", expr)
+
+
+def of_a_server(metric):
+    ours = ("notifications", "outbox", "state", "config")
+    return metric.startswith("pgheadroom_") and not metric.split("_")[1].startswith(ours)
+
+
+def filled(text):
+    for name, value in EVERYTHING.items():
+        text = text.replace(f"${name}", value)
+    return text
+
+
+# Our own
+
+
+@each_dashboard
+def test_ids_are_unique_and_nothing_overlaps(name):
+    found = load(name)
+    ids = [panel["id"] for panel in panels(found, rows=True)]
+    assert len(set(ids)) == len(ids)
+    inside = [panel["panels"] for panel in found["panels"] if panel.get("collapsed")]
+    for shown in (found["panels"], *inside):
+        for one, other in itertools.combinations(shown, 2):
+            assert not overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+        assert all(p["gridPos"]["x"] + p["gridPos"]["w"] <= 24 for p in shown)
+
+
+def overlap(one, other):
+    beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+    above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+    return not (beside or above)
+
+
+def test_the_first_row_answers_without_scrolling():
+    first = [p for p in load("fleet")["panels"] if p["type"] != "row"][:6]
+    assert {p["gridPos"]["y"] for p in first} == {1}
+    assert {p["type"] for p in first} == {"stat"}
+    titles = [p["title"] for p in first]
+    assert titles[:4] == ["Worst server", "Fewest slots left", "Soonest to run out", "Blind"]
+
+
+def shown_steps(panel):
+    """(the expressions, the steps) of a panel, or of each column of a table."""
+    if panel["type"] != "table":
+        found = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        yield " ".join(target["expr"] for target in panel["targets"]), found
+        return
+    (organize,) = (t["options"] for t in panel["transformations"] if t["id"] == "organize")
+    names = organize["renameByName"]
+    expressions = {
+        names.get(f"Value #{target['refId']}", names.get("Value")): target["expr"]
+        for target in panel["targets"]
+    }
+    for override in panel["fieldConfig"]["overrides"]:
+        properties = {each["id"]: each["value"] for each in override["properties"]}
+        column = override["matcher"]["options"]
+        if column in expressions:
+            yield expressions[column], properties["thresholds"]["steps"]
+
+
+DEFAULTS = {**Thresholds().model_dump(), **PoolerThresholds().model_dump()}
+FORECAST = Forecast().model_dump()
+COLORS = {"warning": "yellow", "critical": "red"}
+
+
+def rule_levels():
+    """(series, number, colour) that the shipped rules compare a threshold with."""
+    compares = re.compile(
+        r"(pgheadroom_\w+)\)?\s+>=? on \([^)]*\) group_left \(\)"
+        r'\s+pgheadroom_threshold\{threshold="(\w+)"\}'
+    )
+    for alert, rule in RULES.items():
+        for series, threshold in compares.findall(rule["expr"]):
+            if alert != "PostgresServerUnreachableFull":
+                yield series, DEFAULTS[threshold], COLORS[rule["labels"]["severity"]]
+
+
+LEVELS = set(rule_levels())
+#: What is the same number of another series, or of many.
+ALSO = {
+    "pgheadroom_connections": "pgheadroom_idle_in_transaction",
+    "pgheadroom_connections_usable": "pgheadroom_connections_used_ratio",
+}
+
+
+def test_the_levels_of_the_rules_were_found():
+    assert len(LEVELS) == len(DEFAULTS)
+
+
+@each_panel
+def test_colours_change_where_the_rules_fire(panel):
+    for expr, steps in shown_steps(panel):
+        assert steps[0]["value"] is None
+        values = [step["value"] for step in steps[1:]]
+        assert values == sorted(values)
+        if "pgheadroom_exhaustion_forecast_seconds" in expr:
+            horizons = [FORECAST[window]["horizon"] for window in ("page", "leak")]
+            assert values == horizons
+        elif {step["color"] for step in steps} <= {"text"} or values == [1]:
+            continue
+        else:
+            named = [metric for metric, _ in selectors(expr)]
+            own = {level[1:] for level in LEVELS if level[0] in named}
+            own |= {level[1:] for level in LEVELS if level[0] in {ALSO.get(m) for m in named}}
+            assert {(step["value"], step["color"]) for step in steps[1:]} <= own
+
+
+@pytest.mark.parametrize("threshold", DEFAULTS)
+def test_every_threshold_is_a_line_or_a_colour(threshold):
+    """A line is drawn from the configured threshold, so it is right for servers of their own."""
+    lines = {
+        name
+        for n in NAMES
+        for panel in panels(load(n))
+        for found in re.findall(r'threshold=~"([^"]+)"', json.dumps(panel).replace("\\", ""))
+        for name in found.split("|")
+    }
+    assert threshold in lines
+
+
+@each_panel
+def test_a_dashed_line_has_the_colour_of_its_rule(panel):
+    for override in panel["fieldConfig"]["overrides"]:
+        name = override["matcher"]["options"]
+        properties = {each["id"]: each["value"] for each in override["properties"]}
+        if name in DEFAULTS and panel["type"] == "timeseries":
+            colors = {color for _, value, color in LEVELS if value == DEFAULTS[name]}
+            assert properties["color"]["fixedColor"] in colors
+
+
+# Grafana's own types
+
+
+register_default_plugins()
+
+
+def leaves(value, path=""):
+    """(path, value) of everything that is not a mapping or a list; a null is as good as absent."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}[{index}]")
+    elif value is not None:
+        yield path, value
+
+
+def round_trip(document):
+    return json.loads(JSONEncoder().encode(grafana.Dashboard.from_json(document)))
+
+
+def lost(document):
+    return set(leaves(document)) - set(leaves(round_trip(document)))
+
+
+@each_dashboard
+def test_the_round_trip_through_grafanas_types_loses_nothing(name):
+    assert lost(load(name)) == set()
+
+
+@pytest.mark.parametrize(
+    ("panel", "key"), [("stat", "titel"), ("timeseries", "untit"), ("table", "optoins")]
+)
+def test_a_misspelled_key_would_be_lost(panel, key):
+    document = load("fleet")
+    found = next(each for each in panels(document) if each["type"] == panel)
+    found["fieldConfig"]["defaults"][key] = "x"
+    assert {path.rpartition(".")[2] for path, _ in lost(document)} == {key}
