@@ -66,11 +66,17 @@ def _places(model: Schema, place: str = "") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, part in model["properties"].items():
         for suffix, name in _models(part):
-            where = f"{place}{key}{suffix}"
-            inner = _places(SCHEMA["$defs"][name], f"{where}.")
+            where = _within(place, f"{key}{suffix}")
+            inner = _places(SCHEMA["$defs"][name], where)
             for each, places in ({name: [where]} | inner).items():
                 found.setdefault(each, []).extend(places)
     return found
+
+
+def _within(place: str, key: str) -> str:
+    """`key` in the mapping at `place`, whose kind stays at the end."""
+    base, tagged, kind = place.partition(" with ")
+    return f"{base}.{key}{tagged}{kind}" if base else key
 
 
 def _table(model: Schema) -> str:
@@ -138,6 +144,8 @@ def _default(part: Schema) -> str:
         return "empty"
     if isinstance(value, dict):
         return _changed(part, value)
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return f"{len(value)} of them"
     return "none" if value is None else f"`{_text(value, part)}`"
 
 
