@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from exporter.demo.postgres import EmbeddedPostgres, free_port
-from tests.support.dashboards import EVERYTHING, NAMES, asked, load, variables
+from tests.support.dashboards import EVERYTHING, NAMES, asked, load, panels, variables
 from tests.support.debian import MissingError
 from tests.support.pages import ROOT
 from tests.support.peers import Prometheus, prometheus
@@ -243,6 +243,20 @@ def test_it_has_series_on_a_calm_server_unless_it_shows_what_is_wrong(phases, ea
     quiet = QUIET | (QUIET_IN_HEADROOM if each.dashboard == "headroom" else set())
     if each.where not in quiet | {ROLE_CHANGES}:
         assert found
+
+
+@pytest.mark.parametrize(
+    "key", [f"{n}: {p['title']}" for n in NAMES for p in panels(load(n)) if p["type"] == "table"]
+)
+def test_the_columns_of_a_table_have_the_same_labels_so_that_its_rows_are_joined(phases, key):
+    name, _, title = key.partition(": ")
+    (panel,) = (each for each in panels(load(name)) if each["title"] == title)
+    (organize,) = (t["options"] for t in panel["transformations"] if t["id"] == "organize")
+    labels = {label for label in organize["renameByName"] if not label.startswith("Value")}
+    for target in panel["targets"]:
+        for found, _ in rows(phases, "exhausted", f"{key} {target['refId']}"):
+            # An alert about pgheadroom itself is of no server.
+            assert set(found) | {"server"} == labels | {"server"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -127,6 +127,7 @@ def _alerts() -> p.Json:
         ],
         [p.Column(queries.with_runbook(queries.firing()), "Firing", width=60)],
         sort="Severity",
+        falling=False,
     )
 
 

@@ -88,7 +88,7 @@ def _answers() -> list[p.Json]:
         p.stat(
             "A new client",
             "What the connect probe, an ordinary new client, met last. refused: no slot was left.",
-            p.Query(f"max by (reason) ({probe})", "{{reason}}"),
+            p.Query(f"max by (reason) ({probe})", "probe {{reason}}"),
             p.Show(
                 mappings=[p.value_map({1: ("gets in", "green"), 0: ("fails", "red")})],
                 no_value="no probe",

@@ -175,8 +175,14 @@ def states(title: str, about: str, query: Query, mapping: Json) -> Json:
     return _panel("state-timeline", title, about, [target], field, options)
 
 
-def table(
-    title: str, about: str, labels: Sequence[Column], values: Sequence[Column], sort: str
+def table(  # noqa: PLR0913  a table has that many parts
+    title: str,
+    about: str,
+    labels: Sequence[Column],
+    values: Sequence[Column],
+    sort: str,
+    *,
+    falling: bool = True,
 ) -> Json:
     """A row for each set of labels, and a column for each expression that has it.
 
@@ -185,7 +191,8 @@ def table(
         about: what it shows and what to do.
         labels: the columns that are labels; every expression has all of them, and no others.
         values: the columns that are expressions.
-        sort: the heading of the column that the rows are sorted by, falling.
+        sort: the heading of the column that the rows are sorted by.
+        falling: the largest first, or the last of the alphabet.
     """
     lettered = list(zip(_letters(), values, strict=False))
     fields = [each.source for each in labels]
@@ -201,7 +208,7 @@ def table(
     options = {
         "cellHeight": "sm",
         "showHeader": True,
-        "sortBy": [{"desc": True, "displayName": sort}],
+        "sortBy": [{"desc": falling, "displayName": sort}],
     }
     targets = [_instant(Query(each.source), ref, "table") for ref, each in lettered]
     found = _panel("table", title, about, targets, field, options)
