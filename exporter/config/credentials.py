@@ -95,3 +95,9 @@ class Credentials(Model):
     def password_keys(self) -> tuple[str, ...]:
         """The keys that give a password."""
         return tuple(key for key in PASSWORD_KEYS if getattr(self, key) is not None)
+
+    @property
+    def password_seconds(self) -> float:
+        """How long a password may take that is made; one that is only read takes none."""
+        made = self.password_command is not None or self.rds_iam is not None
+        return self.password_timeout if made else 0.0

@@ -63,8 +63,10 @@ async def _written(command: Sequence[str], seconds: float) -> str:
             line, status = await _run(command)
     except TimeoutError:
         raise _failed(f"password_command did not end within {seconds:g} s") from None
-    except OSError as error:
-        raise _failed(f"password_command cannot be run: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        # ValueError: a word of it has a NUL in it.
+        said = getattr(error, "strerror", None) or "not a command"
+        raise _failed(f"password_command cannot be run: {said}") from None
     if status != 0:
         raise _failed(f"password_command ended with status {status}")
     try:
@@ -117,17 +119,25 @@ def _token(rds: RdsIam, host: str, port: int, user: str) -> str:
 
     https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html
     """
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415  an extra, and slow to import
+    # An extra, and slow to import.
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     try:
         token: str = _client(rds, _files()).generate_db_auth_token(
             DBHostname=host, Port=port, DBUsername=user, Region=rds.region
         )
-    except BotoCoreError as error:
-        # Its kind, such as NoCredentialsError; the text may hold more than that.
-        said = f"no token could be signed: {type(error).__name__}"
+    except (BotoCoreError, ClientError, OSError, ValueError) as error:
+        # Its kind, such as NoCredentialsError or AccessDenied; the text may hold more than that.
+        said = f"no token could be signed: {_kind(error)}"
         raise SourceError(Failure(Reason.AUTH, said, _AWS)) from error
     return token
+
+
+def _kind(error: Exception) -> str:
+    """The name of an error; of an answer of AWS, the code in it."""
+    answer = getattr(error, "response", None)
+    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else None
+    return str(code or type(error).__name__)[:80]
 
 
 @functools.lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Reason
 from exporter.sources.credentials import check_login, login, secret_parts
 from exporter.sources.errors import SourceError
+from tests.support.receivers import Answer, HttpReceiver
 
 HOST = "shop.abc123.eu-west-1.rds.amazonaws.com"
 DSN = f"postgresql://watcher@{HOST}:6543/postgres?sslmode=verify-full"
@@ -88,6 +89,29 @@ def test_without_keys_there_is_a_sentence_and_no_token(
     assert failure.reason is Reason.AUTH
     assert failure.message == f"no token could be signed: {kind}"
     assert "rds-db:connect" in failure.hint
+
+
+def test_a_role_that_may_not_be_assumed_is_named_by_its_code(
+    aws: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (
+        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>'
+        "<Code>AccessDenied</Code><Message>hunter2</Message></Error></ErrorResponse>"
+    )
+    config = aws.with_name("config")
+    config.write_text(
+        "[profile watching]\nsource_profile=default\nregion=eu-west-1\n"
+        "role_arn=arn:aws:iam::123456789012:role/watching\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    answer = Answer(403, body, {"Content-Type": "text/xml"})
+    with HttpReceiver(otherwise=answer) as sts:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        with pytest.raises(SourceError) as caught:
+            token(credentials(profile="watching"))
+    failure = caught.value.failure
+    assert failure.reason is Reason.AUTH
+    assert failure.message == "no token could be signed: AccessDenied"
 
 
 def test_without_the_extra_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
