@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from exporter.config.credentials import Credentials
 from exporter.config.model import Config
 from exporter.config.pooler import Pooler
 from exporter.config.server import Polling, Server
@@ -43,7 +44,7 @@ async def look_at_server(config: Config, server: Server) -> ServerState:
     source = PostgresSource(server, config.polling_of(server))
     state = ServerState(server.name, thresholds=config.thresholds_of(server))
     try:
-        async with asyncio.timeout(_deadline(config.polling_of(server))):
+        async with asyncio.timeout(_deadline(config.polling_of(server), server)):
             snapshot = await source.poll(time.time(), expected_used_ratio=None)
             state = replace(state, snapshot=snapshot)
     except SourceError as error:
@@ -63,7 +64,7 @@ async def look_at_pooler(config: Config, pooler: Pooler) -> PoolerState:
         pooler.server or pooler.name, pooler.name, thresholds=config.pooler_thresholds_of(pooler)
     )
     try:
-        async with asyncio.timeout(_deadline(config.polling_of(pooler))):
+        async with asyncio.timeout(_deadline(config.polling_of(pooler), pooler)):
             snapshot = await source.poll(time.time())
             fronts = pooler.server is not None
             where = server_addresses(config, pooler) if fronts else None
@@ -84,5 +85,7 @@ def server_addresses(config: Config, pooler: Pooler) -> tuple[str, ...]:
     return tuple(where for each in fronted for where in addresses(each.dsn.get_secret_value()))
 
 
-def _deadline(polling: Polling) -> float:
-    return polling.connect_deadline + polling.deadline + _GRACE_SECONDS
+def _deadline(polling: Polling, credentials: Credentials) -> float:
+    """For making a password, logging in and polling."""
+    reading = credentials.password_seconds
+    return reading + polling.connect_deadline + polling.deadline + _GRACE_SECONDS
