@@ -273,9 +273,11 @@ class App:
             own_families=self._own_families,
             own_book=lambda: self._self.book,
             deliveries=self._deliveries,
+            state_trouble=self._state_trouble,
             version=__version__,
             compatibility=lambda: self._config.metrics.compatibility,
             addresses=self._addresses,
+            attribute=self._fleet.attribute,
             silencer=self._silencing,
         )
 
@@ -317,6 +319,12 @@ class App:
         return own_families(
             receivers, reload, late, writable=writable, heartbeat=beat, silences=silent
         )
+
+    def _state_trouble(self) -> str:
+        health = self._outbox.store.health()
+        if not health.writable:
+            return f"cannot be written, a restart would lose what is new: {health.error}"
+        return health.notice
 
     def _deliveries(self) -> Sequence[DeliveryRow]:
         return [

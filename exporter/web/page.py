@@ -50,7 +50,8 @@ def html(port: Port) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
         f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}{poolers}"
-        f"{_deliveries(port.deliveries())}{alerts(port.own_book())}{_silences(port, now)}"
+        f"{_state(port.state_trouble())}{_deliveries(port.deliveries())}"
+        f"{alerts(port.own_book())}{_silences(port, now)}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
         '<a href="/api/v1/holders">/api/v1/holders</a> · '
@@ -138,6 +139,11 @@ def _holders(situation: Situation) -> str:
     )  # fmt: skip
     window = duration_words(situation.growth_window_seconds)
     return table(("application", "role", "database", "slots", f"in {window}"), rows)
+
+
+def _state(trouble: str) -> str:
+    """What is wrong with what should survive a restart."""
+    return f"<p><strong>State: {escape(trouble)}</strong></p>" if trouble else ""
 
 
 def _deliveries(rows: Iterable[DeliveryRow]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,9 +48,14 @@ class Port:
     """The alerts about pgheadroom itself."""
     deliveries: Callable[[], Sequence[DeliveryRow]]
     version: str
+    state_trouble: Callable[[], str] = str
+    """What is wrong with the state directory, or nothing."""
     compatibility: Callable[[], bool] = lambda: True
     """Whether the series of postgres_exporter are there."""
     addresses: Callable[[], Mapping[str, str]] = dict
     """The name of the server at each HOST:PORT."""
+    attribute: Callable[[Iterable[str]], Awaitable[None]] | None = None
+    """Has it asked who is really behind the backends of servers with poolers in front, at most
+    once a minute; what is found is on the board."""
     silencer: Silencer | None = None
     """None: there are no silences."""

@@ -19,7 +19,7 @@ class WallClock:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock_shift"
         self.environ = {
-            "LD_PRELOAD": str(_built(folder)),
+            "LD_PRELOAD": str(built(SOURCE, folder)),
             "CLOCK_SHIM_FILE": str(self._file),
         }
         self._file.write_bytes(struct.pack("=q", 0))
@@ -31,15 +31,15 @@ class WallClock:
             file.write(struct.pack("=q", seconds))
 
 
-def _built(folder: Path) -> Path:
-    """The library; without a compiler the test is skipped, but never where CI is set."""
+def built(source: Path, folder: Path) -> Path:
+    """The library of `source`; without a compiler the test is skipped, unless CI is set."""
     compiler = shutil.which("cc")
     if compiler is None:
         said = "no C compiler; install one: apt-get install gcc libc6-dev"
         if os.environ.get("CI"):
             pytest.fail(said)
         pytest.skip(said)
-    library = folder / "clock_shim.so"
+    library = folder / f"{source.stem}.so"
     options = ("-shared", "-fPIC", "-O1", "-Wall", "-Werror")
-    subprocess.run([compiler, *options, "-o", library, SOURCE, "-ldl"], check=True)
+    subprocess.run([compiler, *options, "-o", library, source, "-ldl"], check=True)
     return library

@@ -46,6 +46,12 @@ def site(*states, alive=True, book=None):
     return port, TestClient(application(port)), clock
 
 
+def test_the_page_says_what_is_wrong_with_the_state():
+    port, _, _ = site(state(group(1)))
+    assert "State:" not in html(port)
+    assert "State: disk &lt;full&gt;" in html(replace(port, state_trouble=lambda: "disk <full>"))
+
+
 def test_metrics_are_what_the_last_turn_stored_and_only_the_ages_move():
     port, client, clock = site(state(group(90)), book=Book({"x": ALERT}))
     first = client.get("/metrics")
