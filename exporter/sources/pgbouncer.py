@@ -77,6 +77,7 @@ class PgbouncerSource:
         self._due = {"facts": 0.0, "clients": 0.0}
         self._failing: set[str] = set()
         self._unknown: set[str] = set()
+        self._last: dict[str, list[Record]] = {}
 
     async def poll(self, now: float) -> PoolerSnapshot:
         """One snapshot.
@@ -187,15 +188,25 @@ class PgbouncerSource:
     async def _optional(
         self, command: str, columns: Collection[str], until: float
     ) -> list[Record] | None:
-        """The rows of SHOW `command`; None where it fails, which is said once."""
-        if command in self._unknown or self._session.is_busy:
+        """The rows of SHOW `command`; None where it fails, which is said once.
+
+        Raises:
+            SourceError: the session has ended.
+        """
+        if command in self._unknown:
             return None
+        if self._session.is_busy:
+            return self._last.get(command)
         try:
             found = await self._session.records(f"SHOW {command}".encode(), columns, until=until)
         except SourceError as error:
+            if not self._session.is_open:
+                raise
             self._note_failing(command, error.failure)
-            return None
+            # Late is not gone: the last answer stands in until the next poll.
+            return self._last.get(command) if error.failure.reason is Reason.LATE else None
         self._failing.discard(command)
+        self._last[command] = found
         return found
 
     def _note_failing(self, command: str, failure: Failure) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from exporter.config.server import Polling
 from exporter.snapshot.pool import Pool
 from exporter.snapshot.server import Reason
 from exporter.sources.errors import SourceError
-from tests.support.consoles import Answer, fake_console
+from tests.support.consoles import WAIT, Answer, fake_console
 from tests.support.pgbouncer import NOW, console, looped, refusal
 
 POOLS = (("database", "user", "cl_waiting", "sv_active"), [(b"shop", b"app", b"3", b"2")])
@@ -84,19 +85,34 @@ async def test_what_is_no_console_is_named(answers, version, message):
         assert (await refusal(dsn)).message == message
 
 
+@pytest.mark.parametrize("command", ["SHOW POOLS", "SHOW STATE"])
 @looped
-async def test_a_line_that_is_cut_in_an_answer_is_a_new_session():
-    answers: dict[str, Answer] = {"SHOW POOLS": POOLS, "SHOW STATE": None}
+async def test_a_line_that_is_cut_in_an_answer_is_a_failed_poll_and_a_new_session(command):
+    state = (("key", "value"), [(b"paused", b"yes")])
+    answers: dict[str, Answer] = {"SHOW POOLS": POOLS, "SHOW STATE": state}
+    whole = answers[command]
     async with fake_console(answers) as dsn, console(dsn) as source:
-        first = await source.poll(NOW)
-        assert len(first.pools) == 1, "what came before the cut is not lost"
-        answers["SHOW STATE"] = (("key", "value"), [(b"paused", b"yes")])
-        again = await source.poll(NOW)
-        assert again.stopped
-        answers["SHOW POOLS"] = None
+        await source.poll(NOW)
+        answers[command] = None
         with pytest.raises(SourceError) as caught:
             await source.poll(NOW)
+        answers[command] = whole
+        again = await source.poll(NOW)
     assert caught.value.failure.reason is Reason.NETWORK
+    assert again.stopped
+
+
+@looped
+async def test_a_late_answer_is_stood_in_for_by_the_last_one():
+    answers: dict[str, Answer] = {"SHOW POOLS": POOLS, "SHOW CONFIG": CONFIG, "SHOW LISTS": LISTS}
+    late = Polling(deadline=0.3)
+    async with fake_console(answers) as dsn, console(dsn, late) as source:
+        first = await source.poll(NOW)
+        answers["SHOW LISTS"] = WAIT
+        second = await source.poll(NOW)
+        assert (second.used_clients, second.stats) == (first.used_clients, ())
+        answers["SHOW LISTS"] = LISTS
+        assert (await source.poll(NOW)).used_clients == 7
 
 
 @looped

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 #: https://www.postgresql.org/docs/current/catalog-pg-type.html, the type `text`.
 _TEXT = 25
+#: An answer that comes later than tests have patience.
+WAIT, WAIT_SECONDS = "wait", 0.5
 #: A command's answer: its columns and rows, the text of an error, or None: the line is cut there.
 Answer = tuple[Sequence[str], Sequence[Sequence[bytes | None]]] | str | None
 
@@ -84,6 +86,9 @@ async def _talk(
             writer.write(_error("extended query protocol not supported by admin console") + ready)
             continue
         answer = answers.get(command, f"invalid command '{command}', use SHOW HELP;")
+        if answer == WAIT:
+            await asyncio.sleep(WAIT_SECONDS)
+            answer = ((), ())
         if answer is None:
             writer.write(_message(b"T", b"")[:3])
             await writer.drain()
