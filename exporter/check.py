@@ -68,7 +68,7 @@ class Checked:
 async def check(config: Config) -> tuple[Checked, ...]:
     """Every server and pooler, polled once and side by side."""
     rules = RuleSet(load_rules(config.rules)[0]).of_scope("server")
-    servers, poolers = await look_at_all(config)
+    servers, poolers = await look_at_all(config, behind=True)
     return (
         *(_checked(config, each, rules) for each in servers),
         *(_checked_pooler(config, each, rules) for each in poolers),

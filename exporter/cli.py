@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -25,6 +25,7 @@ from exporter.doctor.command import doctor
 from exporter.healthcheck import trouble
 from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
+from exporter.notify.words import as_is, behind_lines
 from exporter.reload import Origin
 from exporter.silence import silence
 from exporter.sources.grants import grants_sql
@@ -152,14 +153,18 @@ def _print_checked(checked: Checked) -> None:
         click.echo(f"  {states}")
     for finding in checked.findings:
         click.echo(f"  {finding.severity}: {finding.summary} [{finding.alertname}]")
-    if situation.holders:
-        click.echo("  top holders")
-    for holder in situation.holders:
-        click.echo(f"    {holder.used:>5}  {holder.name}")
-    if situation.applications_waiting:
-        click.echo("  clients waiting")
-    for holder in situation.applications_waiting:
-        click.echo(f"    {holder.used:>5}  {holder.name}")
+    _print_list("top holders", [f"{each.used:>5}  {each.name}" for each in situation.holders])
+    _print_list("in a transaction, behind a pooler", behind_lines(situation, as_is, addresses=True))
+    waiting = [f"{each.used:>5}  {each.name}" for each in situation.applications_waiting]
+    _print_list("clients waiting", waiting)
+
+
+def _print_list(title: str, lines: Sequence[str]) -> None:
+    """`lines` under `title`; nothing where there are none."""
+    if lines:
+        click.echo(f"  {title}")
+    for line in lines:
+        click.echo(f"    {line}")
 
 
 @main.command()

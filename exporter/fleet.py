@@ -22,7 +22,19 @@ from exporter.config.difference import same_login
 from exporter.config.model import Config
 from exporter.config.pooler import Pooler
 from exporter.config.server import Server
-from exporter.poll import Desk, Plan, PoolerPlan, PoolerWatch, Turns, Watch, pooler_key
+from exporter.poll import (
+    LOOK_SECONDS,
+    Attributor,
+    Desk,
+    Front,
+    Plan,
+    PoolerPlan,
+    PoolerWatch,
+    Scene,
+    Turns,
+    Watch,
+    pooler_key,
+)
 from exporter.schedule import Schedule
 from exporter.sources.credentials import addresses, describe, tls_warning
 from exporter.sources.pgbouncer import PgbouncerSource
@@ -89,6 +101,14 @@ class ServerMember:
         """See `Member`."""
         await self._source.close()
 
+    def scene(self, poolers: Iterable[PoolerMember]) -> Scene:
+        """How things stand for those who ask who is really behind a backend."""
+        mine = [each for each in poolers if each.server == self._server.name]
+        books = (self.watch.book, *(each.watch.book for each in mine))
+        fronts = tuple(each.front() for each in mine)
+        addresses = self._server.client_addresses
+        return Scene(self._source, fronts, self.watch.activity, books, addresses)
+
     def _plan(self, config: Config) -> Plan:
         server = self._server
         return Plan(
@@ -133,6 +153,16 @@ class PoolerMember:
         """See `Member`."""
         await self._source.close()
 
+    @property
+    def server(self) -> str | None:
+        """The server that it stands in front of."""
+        return self._pooler.server
+
+    def front(self) -> Front:
+        """Where its sockets are read, and where its databases lead."""
+        watch = self.watch
+        return Front(self._pooler.name, self._source, watch.snapshot, watch.addresses)
+
     def _plan(self, config: Config) -> PoolerPlan:
         pooler = self._pooler
         fronted = (each for each in config.servers if each.name == pooler.server)
@@ -158,6 +188,7 @@ class Fleet:
         self._desk = desk
         self._schedule = schedule
         self._members: dict[str, Member] = {}
+        self._attributors: dict[str, Attributor] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -178,10 +209,16 @@ class Fleet:
                 self._begin(name, config, entry, added * SPREAD_SECONDS)
                 added += 1
         self._members = {name: self._members[name] for name in wanted}
+        self._follow_attribution()
         servers, poolers = config.servers, config.poolers
         self._desk.board.arrange((s.name for s in servers), (p.name for p in poolers))
         self._schedule.reconsider()
         await asyncio.gather(*closing, return_exceptions=True)
+
+    async def attribute(self, servers: Iterable[str]) -> None:
+        """Ask who is really behind the backends of `servers`, at most once a minute each."""
+        asked = (self._attributors[name] for name in servers if name in self._attributors)
+        await asyncio.gather(*(each.ask() for each in asked))
 
     async def review(self) -> None:
         """Have every watch decide anew about what it knows."""
@@ -218,6 +255,26 @@ class Fleet:
         self._schedule.remove(f"probe/{name}")
         member.watch.retire()
         return member.close()
+
+    def _follow_attribution(self) -> None:
+        """One job for each server that has poolers in front."""
+        fronted = {each.server for each in self._poolers()}
+        servers = {n: m for n, m in self._members.items() if isinstance(m, ServerMember)}
+        for name in [name for name in self._attributors if name not in servers.keys() & fronted]:
+            self._schedule.remove(f"behind/{name}")
+            del self._attributors[name]
+        for name, member in servers.items():
+            if name in fronted and name not in self._attributors:
+                self._attributors[name] = made = self._attributor(member)
+                self._schedule.every(f"behind/{name}", made.turn, lambda: LOOK_SECONDS)
+
+    def _attributor(self, member: ServerMember) -> Attributor:
+        return Attributor(
+            lambda: member.scene(self._poolers()), member.watch.attribute, self._desk.clock
+        )
+
+    def _poolers(self) -> list[PoolerMember]:
+        return [each for each in self._members.values() if isinstance(each, PoolerMember)]
 
     def _schedule_probe(self, name: str, delay: float) -> None:
         member, job = self._members[name], f"probe/{name}"

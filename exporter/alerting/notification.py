@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from exporter.snapshot.attribution import Attribution
 from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.holders import Holder, IdleTransaction
 
@@ -75,6 +76,8 @@ class Situation:
     blockers: tuple[Blocker, ...] = ()
     """Whom others wait for: the heads of the queues, the longest queue first."""
     waiting: int = 0
+    behind: tuple[Attribution, ...] = ()
+    """Who is really behind backends that a pooler holds in a transaction, the oldest first."""
     data_age_seconds: float = 0.0
     applications_waiting: tuple[Holder, ...] = ()
     """Who waits for a server connection of a pool; `used` is how many clients."""
@@ -162,6 +165,7 @@ def _notification(raw: dict[str, Any]) -> Notification:
         ),
         "limits": tuple(situation.get("limits", ())),
         "blockers": tuple(Blocker(**each) for each in situation.get("blockers", ())),
+        "behind": tuple(Attribution(**each) for each in situation.get("behind", ())),
         "idle_transaction": None if idle is None else IdleTransaction(**idle),
     }
     resolution = raw["resolution"]

@@ -97,6 +97,9 @@ def _details(notification: Notification, *, addresses: bool) -> dict[str, str]:
         "oldest_idle_transaction": words.idle_line(idle, words.as_is, addresses=addresses)
         if idle
         else "",
+        "behind_the_pooler": "\n".join(
+            words.behind_lines(situation, words.as_is, addresses=addresses)
+        ),
         "blockers": "\n".join(words.blocker_lines(situation, words.as_is, addresses=addresses)),
         "data": "\n".join(words.doubts(situation)),
         "resolution": "\n".join(words.resolution_lines(resolution)) if resolution else "",

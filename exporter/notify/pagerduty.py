@@ -133,6 +133,7 @@ def details(notification: Notification, *, addresses: bool) -> dict[str, Any]:
         "oldest_idle_transaction": words.idle_line(idle, words.as_is, addresses=addresses)
         if idle
         else "",
+        "behind_the_pooler": words.behind_lines(situation, words.as_is, addresses=addresses),
         "blockers": words.blocker_lines(situation, words.as_is, addresses=addresses),
         "data": words.doubts(situation),
         "flapping": words.flapping_lines(notification),

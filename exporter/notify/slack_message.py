@@ -94,6 +94,12 @@ def _blocks(notification: Notification, *, addresses: bool) -> list[Block]:
             ),
             _section("Oldest idle transaction", oldest, 250),
             _section(
+                "Behind the pooler",
+                words.behind_lines(situation, code, addresses=addresses),
+                300,
+                "• ",
+            ),
+            _section(
                 "Blocking others",
                 words.blocker_lines(situation, code, addresses=addresses),
                 300,

@@ -18,6 +18,7 @@ from exporter.alerting.notification import (
     Transition,
 )
 from exporter.alerting.words import duration_words
+from exporter.snapshot.attribution import Attribution
 from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.holders import Holder, IdleTransaction
 
@@ -27,6 +28,7 @@ MOST_HOLDERS = 5
 MOST_GROWERS = 3
 MOST_BLOCKERS = 3
 MOST_LIMITS = 2
+MOST_BEHIND = 3
 #: "application (role on database)" with three names of 63 bytes would fill a telephone.
 _NAME_CHARACTERS = 120
 #: Of names in one line: five times as many, escaped, are still one section of a Slack message.
@@ -128,6 +130,23 @@ def _blocker(blocker: Blocker, quote: Quote, *, addresses: bool) -> str:
     doing = f"{plain(state, 40) or 'unknown'}{age}"
     tail = _addresses(who, quote) if addresses else ""
     return f"pid {blocker.pid} {_quoted(who, quote)}, {doing}, blocks {blocker.blocked}{tail}"
+
+
+def behind_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list[str]:
+    """Who is really behind backends that a pooler holds, one on a line, the oldest first."""
+    return [_behind(each, quote, addresses=addresses) for each in situation.behind[:MOST_BEHIND]]
+
+
+def _behind(found: Attribution, quote: Quote, *, addresses: bool) -> str:
+    head = f"pid {found.pid}, {duration_words(found.seconds)}, by {quote(plain(found.pooler, 60))}"
+    if found.doubt:
+        return f"{head}: unknown; {found.doubt}"
+    who = Holder(found.application_name, found.usename, found.datname, 0)
+    line = f"{head}: {_quoted(who, quote)}"
+    if addresses and found.client_addr:
+        port = f" port {found.client_port}" if found.client_port else ""
+        line += f", from {quote(plain(found.client_addr, 60))}{port}"
+    return line
 
 
 def states_line(situation: Situation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.poll.attribution import LOOK_SECONDS, Attributor, Front, Scene, look_behind
 from exporter.poll.cold_start import ColdStart
 from exporter.poll.desk import Desk, Journal
 from exporter.poll.own import SelfWatch
@@ -13,17 +14,22 @@ from exporter.poll.turns import Turns
 __all__ = [
     "CLIMBING_RATIO",
     "KEPT",
+    "LOOK_SECONDS",
+    "Attributor",
     "ColdStart",
     "Desk",
+    "Front",
     "Journal",
     "Plan",
     "PoolerPlan",
     "PoolerSource",
     "PoolerWatch",
+    "Scene",
     "SelfWatch",
     "Silencing",
     "Source",
     "Turns",
     "Watch",
+    "look_behind",
     "pooler_key",
 ]

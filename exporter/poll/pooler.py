@@ -96,6 +96,16 @@ class PoolerWatch(Turns[PoolerState]):
         self._source = source
         self._sources += 1
 
+    @property
+    def snapshot(self) -> PoolerSnapshot | None:
+        """The last good one."""
+        return self._state.snapshot
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """HOST:PORT of the server that it stands in front of."""
+        return self._plan.addresses
+
     def interval(self) -> float:
         """Seconds until the next turn: shorter while clients wait or a pool fills up."""
         return self._paced(busy=self._fullest() > self._polling.busy_above)

@@ -16,6 +16,8 @@ from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
 from exporter.poll.desk import Desk
 from exporter.poll.turns import Turns
+from exporter.snapshot.activity import Activity
+from exporter.snapshot.attribution import Attributed
 from exporter.snapshot.codec import (
     history_from_json,
     history_to_json,
@@ -93,6 +95,19 @@ class Watch(Turns[ServerState]):
         """Read from `source` from now on; what the one before still answers is not looked at."""
         self._source = source
         self._sources += 1
+
+    @property
+    def activity(self) -> Activity | None:
+        """Who is connected, None while polls fail."""
+        snapshot = self._state.snapshot if self._state.up else None
+        return None if snapshot is None else snapshot.activity
+
+    def attribute(self, attributed: Attributed) -> None:
+        """Remember who is behind the backends that a pooler holds."""
+        self._state = replace(self._state, attributed=attributed)
+        known = self._desk.board.get(self.name)
+        if known is not None:
+            self._desk.board.put(replace(known, state=self._state))
 
     def interval(self) -> float:
         """Seconds until the next turn: shorter when it matters, longer when polling is dear."""

@@ -88,6 +88,11 @@ class Turns(ABC, Generic[State]):
         """Whether anything is known yet: a poll that succeeded or failed, or the last run's."""
         return self._state.snapshot is not None or self._state.failure is not None
 
+    @property
+    def book(self) -> Book:
+        """The alerts and incidents."""
+        return self._book
+
     async def review(self) -> None:
         """Decide anew about what is known: rules, thresholds or routes have changed."""
         await self._evaluate(self._desk.clock())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.snapshot.activity import Activity, count_by
+from exporter.snapshot.attribution import Attributed
 from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.slots import Limits
 
@@ -150,6 +151,8 @@ class ServerState:
     forecasts: Mapping[str, float] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    attributed: Attributed | None = None
+    """Who is really behind backends that a pooler holds, as of the last round that was needed."""
     pool_capacity: int | None = None
     """Connections that all poolers in front of the server may open, None where there is none."""
 

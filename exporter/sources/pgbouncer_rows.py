@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from exporter.snapshot.attribution import PoolSocket
 from exporter.snapshot.pool import (
     ClientGroup,
     Pool,
@@ -22,7 +23,7 @@ from exporter.snapshot.pool import (
 from exporter.sources.rows import text
 from exporter.sources.session import Record
 
-Value = TypeVar("Value", Pool, PoolDatabase, PoolStats)
+Value = TypeVar("Value", Pool, PoolDatabase, PoolSocket, PoolStats)
 
 #: Names that a column had before.
 _FORMER = {"reserve_pool_size": "reserve_pool"}

@@ -6,6 +6,7 @@ settings and names. A slow read that fails never fails the poll: the last good o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from importlib import resources
 from exporter.config.difference import same_login
 from exporter.config.server import Polling, Server
 from exporter.snapshot.activity import LOCK, Activity
+from exporter.snapshot.attribution import HeldBackend
 from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.providers import Reserve
 from exporter.snapshot.server import (
@@ -25,7 +27,7 @@ from exporter.snapshot.server import (
     Snapshot,
 )
 from exporter.sources import rows
-from exporter.sources.connection import Connection, Row
+from exporter.sources.connection import Connection, Row, connect
 from exporter.sources.credentials import login
 from exporter.sources.errors import SourceError
 from exporter.sources.pooled import POOLED, refuse_pooler
@@ -41,6 +43,9 @@ EARLY_SECONDS = 10.0
 #: While somebody waits for a lock, whom for is asked this often at most: the answer costs the
 #: server's lock manager a moment.
 BLOCKERS_SECONDS = 5.0
+#: What a reading of held backends may take; a poll that is due waits for it.
+HELD_SECONDS = 0.25
+_BUSY = Failure(Reason.LATE, "an earlier statement is still under way")
 #: Less of a poll's deadline than this is not worth beginning a slow read in.
 _LEAST_RATIO = 0.1
 
@@ -55,6 +60,7 @@ _PARAMETERS = _sql("parameters.sql")
 _DATABASES = _sql("databases.sql")
 _ROLES = _sql("roles.sql")
 _BLOCKERS = _sql("blockers.sql")
+_HELD = _sql("held.sql")
 _COUNTERS_13 = _sql("counters_13.sql")
 _COUNTERS = _sql("counters.sql")
 _TIMEOUTS = (
@@ -77,7 +83,7 @@ def _timeouts(polling: Polling) -> dict[str, str]:
 
 
 class PostgresSource:
-    """Reads one server; `poll` and `probe` may run side by side, two polls may not.
+    """Reads one server; `poll`, `probe` and `held` may run side by side, two polls may not.
 
     Args:
         server: where it is, and what to read of it.
@@ -98,6 +104,7 @@ class PostgresSource:
             connect_deadline=polling.connect_deadline,
             clock=clock,
         )
+        self._turn = asyncio.Lock()
         self._probe = self._new_probe()
         self._timeouts = polling.deadline
         self._login_begun = 0.0
@@ -123,6 +130,26 @@ class PostgresSource:
         Raises:
             SourceError: why there is none.
         """
+        async with self._turn:
+            return await self._poll(now, expected_used_ratio)
+
+    async def held(self) -> tuple[HeldBackend, ...]:
+        """The client backends that have held a transaction for more than a second, oldest first.
+
+        Over the session of the polls, because at exhaustion there is no other, and between them.
+
+        Raises:
+            SourceError: there is no session, it has not answered for a while, or it fails now.
+        """
+        async with self._turn:
+            if self._session.is_busy:
+                raise SourceError(_BUSY)
+            until = self._clock() + min(HELD_SECONDS, self._polling.deadline)
+            addresses = {"addresses": self._server.client_addresses}
+            found = await self._session.fetch(_HELD, addresses, until=until)
+            return rows.held(found, self._names)
+
+    async def _poll(self, now: float, expected_used_ratio: float | None) -> Snapshot:
         started = self._clock()
         self._used_ratio = expected_used_ratio
         if await self._session.ready(expected_used_ratio):
@@ -172,9 +199,12 @@ class PostgresSource:
         self._login_begun = time.monotonic()
         return params
 
+    async def _another(self) -> Connection:
+        return await connect(await login(self._server), self._polling.connect_deadline)
+
     async def _greet(self, connection: Connection) -> None:
         """Refuse a pooler; set what the startup packet could not (poolers refuse `options`)."""
-        self._backend_pid = await refuse_pooler(connection, self._login_begun)
+        self._backend_pid = await refuse_pooler(connection, self._login_begun, self._another)
         settings = [
             *(f"SET {name} = {value}" for name, value in _timeouts(self._polling).items()),
             "SET search_path = ''",

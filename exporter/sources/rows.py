@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.attribution import HeldBackend
 from exporter.snapshot.blockers import Blocker
 from exporter.snapshot.blockers import blockers as chain_of
 from exporter.snapshot.providers import Reserve
@@ -125,6 +126,28 @@ def _blocker(row: Row, known: Names) -> Blocker:
         None if xact_age is None else max(0.0, xact_age),
         None if state_age is None else max(0.0, state_age),
     )
+
+
+def held(found: list[Row], known: Names) -> tuple[HeldBackend, ...]:
+    """Rows of sql/held.sql."""
+    return tuple(
+        HeldBackend(
+            pid,
+            backend_start,
+            xact_start,
+            max(0.0, seconds),
+            "" if datid is None else known.databases.get(datid) or f"(oid {datid})",
+            "" if usesysid is None else known.roles.get(usesysid) or f"(oid {usesysid})",
+            text(application_name),
+            text(client_addr),
+            client_port,
+            text(state),
+        )
+        for (
+            pid, datid, usesysid, application_name, client_addr, client_port, state,
+            backend_start, xact_start, seconds,
+        ) in found
+    )  # fmt: skip
 
 
 def names(databases: list[Row], roles: list[Row]) -> Names:

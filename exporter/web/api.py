@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from exporter.alerting.message import describe
 from exporter.web.port import Port
 
 TOP_HOLDERS = 20
+#: How long an answer waits for poolers to say whom they serve.
+ATTRIBUTION_SECONDS = 3.0
 
 
 def port_of(request: Request) -> Port:
@@ -74,6 +78,11 @@ async def holders(request: Request) -> Response:
         known = ", ".join(entry.state.server for entry in port.board)
         message = f"no server is named {wanted!r}; there are: {known}"
         return JSONResponse({"status": "error", "error": message}, status_code=404)
+    if port.attribute is not None:
+        names = [wanted] if wanted else [entry.name for entry in port.board]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ATTRIBUTION_SECONDS):
+                await port.attribute(names)
     chosen = [entry for entry in port.board if wanted in (None, entry.state.server)]
     data = [_server(entry, port.clock()) for entry in chosen]
     return JSONResponse({"status": "success", "data": {"servers": data}})
