@@ -9,7 +9,11 @@ backend for us alone is not told from a proxy, and does no harm: the backend is 
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
+
+import psycopg
 
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.connection import Connection
@@ -33,17 +37,22 @@ _CONSOLE = b"/bouncer"
 _TOLERANCE_SECONDS = 1.0
 #: Within one pool the next statement may well meet the same backend again.
 _ASKED = 3
+#: A second client is not waited for as we are.
+_SECOND_SECONDS = 2.0
 _BACKEND = b"""select pg_catalog.pg_backend_pid(),
        pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - backend_start)
   from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"""
 
 
-async def refuse_pooler(connection: Connection, begun: float) -> int:
+async def refuse_pooler(
+    connection: Connection, begun: float, another: Callable[[], Awaitable[Connection]]
+) -> int:
     """The process id of the backend that answers, if nothing says that a pooler does.
 
     Args:
         connection: a new one.
         begun: when it was begun, by `time.monotonic`.
+        another: makes a second one like it; called only where the process id is made up.
 
     Raises:
         SourceError: a pooler answers.
@@ -63,6 +72,23 @@ async def refuse_pooler(connection: Connection, begun: float) -> int:
         again, _age = await _backend(connection)
         if again != pid:
             raise SourceError(POOLED)
+    if await _second_pid(another) == pid:
+        raise SourceError(POOLED)
+    return pid
+
+
+async def _second_pid(another: Callable[[], Awaitable[Connection]]) -> int | None:
+    """The process that answers a second client; None where there can be none."""
+    try:
+        async with asyncio.timeout(_SECOND_SECONDS):
+            connection = await another()
+            try:
+                pid, _age = await _backend(connection)
+            finally:
+                await connection.close()
+    except (psycopg.Error, SourceError, TimeoutError):
+        # Refused, as on a full server: no evidence either way.
+        return None
     return pid
 
 

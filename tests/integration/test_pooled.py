@@ -8,8 +8,12 @@ import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import pytest
+
 from exporter.demo.postgres import EmbeddedPostgres
 from exporter.snapshot.server import Reason
+from tests.conftest import StartPgBouncer
+from tests.support.pgbouncer import SUITES, leads_to
 from tests.support.postgres import eventually, failure, poll, reading, startup_packet, watchers
 
 READY = b"Z\0\0\0\5"
@@ -158,6 +162,20 @@ def test_pgbouncer_is_known_by_what_it_says_of_itself(postgres16: EmbeddedPostgr
     ):
         asyncio.run(run(name, value))
     assert gone(postgres16)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_pool_that_serves_us_alone_is_known_by_a_second_client(
+    postgres16: EmbeddedPostgres, start_pgbouncer: StartPgBouncer, suite: str
+) -> None:
+    pooler = start_pgbouncer(suite, {"app": leads_to(postgres16)}, {"pool_mode": "transaction"})
+
+    async def run() -> None:
+        async with reading(pooler.dsn("app", "postgres")) as source:
+            for _ in range(2):
+                assert (await failure(source)).reason is Reason.POOLED
+
+    asyncio.run(run())
 
 
 def test_a_backend_for_each_statement_is_a_pooler(postgres: EmbeddedPostgres) -> None:
