@@ -19,7 +19,10 @@ from exporter.rules.vectors import AGGREGATIONS, NAME
 
 PREFIX = "pgheadroom_"
 #: Series about pgheadroom itself; they have no `server`.
-SELF_PREFIXES = ("pgheadroom_outbox_", "pgheadroom_notification", "pgheadroom_state_")
+SELF_PREFIXES = (
+    *("pgheadroom_outbox_", "pgheadroom_notification", "pgheadroom_state_"),
+    *("pgheadroom_config_", "pgheadroom_turn_"),
+)
 ELSEWHERE = "load it in Prometheus instead"
 #: The parser recurses on its own stack, and so does the evaluation.
 _LONGEST = 10_000

@@ -20,7 +20,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 RULES = load_rules(Rules())[0]
 FAMILIES = {
     "connections", "idle_in_transaction", "waiting", "stale", "limits", "reachability",
-    "notifications", "state", "pooler", "pooler_reachability", "pool_capacity",
+    "notifications", "state", "configuration", "pooler", "pooler_reachability", "pool_capacity",
 }  # fmt: skip
 by_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 

@@ -154,4 +154,5 @@ def own_samples(draw):
         labels = {"receiver": receiver}
         found.append(Sample("pgheadroom_outbox_failing", labels, draw.choice([0.0, 1.0])))
         found.append(Sample("pgheadroom_outbox_dead", labels, draw.choice([0.0, 7.0])))
-    return found
+    read = draw.choice([0.0, 1.0])
+    return [*found, Sample("pgheadroom_config_last_reload_successful", {}, read)]
