@@ -70,7 +70,9 @@ class Phase:
             values["server"] = "db"
         if each.instant:
             return self.found.query(each.filled(values), at=self.end)
-        return self.found.query_range(each.filled(values), self.start, self.end, step=1)
+        # Whole steps back from the end, so that what was seen last is among them.
+        start = self.end - math.floor(self.end - self.start)
+        return self.found.query_range(each.filled(values), start, self.end, step=1)
 
 
 def pgbouncer(server):
