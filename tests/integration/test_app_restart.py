@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 from exporter.alerting.alerter import Alerter, Book
 from exporter.alerting.message import Sender
@@ -44,7 +45,7 @@ def open_incident(config, server):
     alerter = Alerter(Routing(config.effective_routes), Sender("test"))
     results = [Result(RULE, (Element({"server": server}, 1.0),))]
     seen = state(group(97), server=server)
-    return alerter.decide(Book(), results, seen, None, 1000.0, observed=True).book
+    return alerter.decide(Book(), results, seen, None, time.time(), observed=True).book
 
 
 async def run_until(config, look, what):

@@ -17,7 +17,7 @@ from exporter.alerting.silences import (
     silences_to_json,
 )
 from exporter.config.alerting import Matcher
-from exporter.config.muting import DEFAULT_INHIBITIONS, Mute, MuteTimes
+from exporter.config.muting import DEFAULT_INHIBITIONS, Inhibition, Mute, MuteTimes
 from exporter.rules.load import shipped_rule_texts
 
 NOW = 1_700_000_000.0
@@ -217,6 +217,13 @@ PAUSED = labels("PoolerPaused", pooler="pgb", family="pooler", severity="critica
 )
 def test_what_follows_from_something_that_was_told_is_not_told(found, source, by):
     assert reason(found, muting=MUTING, firing=[source, found]) == by
+
+
+def test_nothing_inhibits_itself():
+    pooler = ('family="pooler"',)
+    muting = Muting(inhibitions=(Inhibition(source=pooler, target=pooler),))
+    assert reason(SLOW, muting=muting, firing=[SLOW]) == ""
+    assert reason(SLOW, muting=muting, firing=[SLOW, PAUSED]) == "inhibited by PoolerPaused"
 
 
 def test_only_exhaustion_needs_its_name():

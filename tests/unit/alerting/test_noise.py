@@ -174,6 +174,20 @@ def test_an_incident_that_flaps_says_so_and_is_one_incident_from_then_on():
     assert server.book.incidents == {}
 
 
+def test_what_opens_after_everybody_heard_of_the_end_is_another_incident():
+    server = Server()
+    incidents = []
+    for _ in range(2):
+        server.step(FORECAST)
+        incidents.append(server.book.incidents["connections"])
+        server.step(seconds=400)
+        assert server.book.incidents["connections"].ended_at == server.now
+    first, second = incidents
+    assert second.opened_at > first.opened_at
+    assert first.id != second.id
+    assert server.sent[0].resolution.duration_seconds == 400
+
+
 def test_an_endpoint_that_is_no_longer_watched_is_closed_at_once():
     server = Server()
     for _ in range(4):

@@ -150,12 +150,29 @@ def test_what_is_muted_is_not_opened_and_told_at_once_when_nothing_mutes_it_any_
 
 
 def test_what_was_told_before_it_was_muted_is_told_again_when_the_mute_ends():
+    for manner in (PAGER, CHAT):
+        receiver = Receiver(manner)
+        receiver.at(0, CRITICAL)
+        assert receiver.at(10, CRITICAL, None) is None
+        assert receiver.at(20, CRITICAL) == (REPEATED, CRITICAL)
+        assert receiver.at(30, CRITICAL) is None
+
+
+def test_what_is_muted_is_not_repeated_either():
     pager = Receiver(PAGER)
     pager.at(0, CRITICAL)
     for second in range(10, 20_000, 10):
         assert pager.at(second, CRITICAL, None) is None
     assert pager.at(20_000, CRITICAL) == (REPEATED, CRITICAL)
-    assert pager.at(20_010, CRITICAL) is None
+
+
+def test_a_critical_that_is_muted_after_it_was_told_does_not_become_a_warning():
+    slack = Receiver()
+    slack.at(0, CRITICAL)
+    assert slack.at(10, CRITICAL, WARNING) is None
+    assert slack.at(20, CRITICAL) == (REPEATED, CRITICAL)
+    slack.at(30, CRITICAL, WARNING)
+    assert slack.at(40, WARNING) == (DEESCALATED, WARNING)
 
 
 def test_the_end_of_what_was_told_is_told_although_it_is_muted():

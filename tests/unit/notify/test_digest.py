@@ -58,6 +58,13 @@ def test_one_incident_that_escalates_is_no_crowd():
         assert not marked[1].digest
 
 
+def test_three_incidents_that_escalate_are_no_crowd_either():
+    crowd = Crowd()
+    for number in (0, 1, 2, 0, 1, 2):
+        (marked,) = crowd.marked([("slack", of_server(f"db-{number}"))], {"slack"}, 5.0)
+        assert not marked[1].digest
+
+
 def test_a_digest_gathers_for_two_seconds_and_then_goes_in_one_message():
     q = slack_queue()
     q.add(Pending(1, of_server("alone", digest=False), 0.0))
@@ -164,11 +171,16 @@ def test_every_name_is_in_some_message_and_no_message_is_too_large(names, minima
         assert " ".join(name.replace("`", "'").split()) in shown
 
 
-def test_two_hundred_servers_are_one_message():
-    names = [f"orders-production-{number:03}" for number in range(200)]
-    assert that_fit(map(of_server, names)) == 200
-    message = payload(digest([of_server(name) for name in names]), addresses=False)
+def test_two_hundred_servers_are_one_message_that_names_them_all():
+    q, names = slack_queue(), [f"orders-production-{number:03}" for number in range(200)]
+    for number, name in enumerate(names):
+        q.add(pending(number, name))
+    found = q.next(DIGEST_SECONDS)
+    assert found is not None
+    assert len(found.all) == 200
+    message = payload(told_as(found), addresses=False)
     assert len(message["blocks"]) < 6
+    assert all(name in json.dumps(message) for name in names)
 
 
 def test_flapping_is_said():
