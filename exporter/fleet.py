@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import resource
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 #: First polls begin this far apart, so that hundreds of servers do not log in at one instant, and
 #: are not polled at one instant ever after.
 SPREAD_SECONDS = 0.025
+#: Files that an endpoint may have open, its session, its probe and what replaces one, and all else.
+_FILES_EACH, _FILES_BESIDES = 4, 200
 
 
 def make_alerter(config: Config, labels: Mapping[str, str]) -> Alerter:
@@ -199,6 +202,7 @@ class Fleet:
         """Begin, change and end watches until they are those of `config`."""
         wanted: dict[str, Server | Pooler] = {each.name: each for each in config.servers}
         wanted |= {pooler_key(each.name): each for each in config.poolers}
+        _allow_files(len(wanted))
         closing = [self._end(name) for name in self._members if name not in wanted]
         added = 0
         for name, entry in wanted.items():
@@ -284,6 +288,19 @@ class Fleet:
         elif not self._schedule.has(job):
             watch = member.watch
             self._schedule.every(job, watch.probe_turn, watch.probe_interval, delay)
+
+
+def _allow_files(endpoints: int) -> None:
+    """Raise the soft limit of open files, often 1024, as far as so many endpoints need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = endpoints * _FILES_EACH + _FILES_BESIDES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        keys = {"endpoints": endpoints, "allowed": allowed, "wanted": wanted}
+        log.warning("too few open files are allowed; raise LimitNOFILE", extra=keys)
 
 
 def _warn_of_tls(credentials: Credentials, **keys: str) -> None:

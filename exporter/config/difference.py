@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from exporter.config.credentials import Credentials
 from exporter.config.model import Config
-from exporter.config.server import Server
 
 #: What is bound, opened or part of every dedup key when the process starts.
 FIXED = ("listen", "state_dir", "install_id")
@@ -16,7 +15,7 @@ FIXED = ("listen", "state_dir", "install_id")
 class Difference:
     """Servers by name: new ones, those that are gone, and those watched in another way than before.
 
-    `restart` are the keys whose new values wait for a restart.
+    A pooler is named `pooler NAME`. `restart` are the keys whose new values wait for a restart.
     """
 
     added: tuple[str, ...] = ()
@@ -27,23 +26,27 @@ class Difference:
 
 def difference(old: Config, new: Config) -> Difference:
     """What becomes of the servers of `old` when `new` is put in force."""
-    before = {server.name: server for server in old.servers}
-    after = {server.name: server for server in new.servers}
+    before, after = _endpoints(old), _endpoints(new)
     return Difference(
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
         changed=tuple(
-            name
-            for name, server in after.items()
-            if name in before and _effective(old, before[name]) != _effective(new, server)
+            name for name, endpoint in after.items() if name in before and endpoint != before[name]
         ),
         restart=tuple(key for key in FIXED if getattr(old, key) != getattr(new, key)),
     )
 
 
-def _effective(config: Config, server: Server) -> tuple[object, ...]:
-    """Everything that the watch over `server` rests on, but for rules and routes."""
-    return server, config.polling_of(server), config.thresholds_of(server), config.forecast
+def _endpoints(config: Config) -> dict[str, tuple[object, ...]]:
+    """Everything that the watch over each endpoint rests on, but for rules and routes."""
+    servers: dict[str, tuple[object, ...]] = {
+        each.name: (each, config.polling_of(each), config.thresholds_of(each), config.forecast)
+        for each in config.servers
+    }
+    return servers | {
+        f"pooler {each.name}": (each, config.polling_of(each), config.pooler_thresholds_of(each))
+        for each in config.poolers
+    }
 
 
 def kept_fixed(old: Config, new: Config) -> Config:

@@ -77,3 +77,12 @@ def test_another_password_file_is_another_login(tmp_path):
     (tmp_path / "pw").write_text("x")
     new = Server.model_validate(A | {"password_file": str(tmp_path / "pw")})
     assert not same_login(Server.model_validate(A), new)
+
+
+def test_poolers_are_endpoints_too():
+    pooler = {"name": "a", "dsn": "host=a port=6432 dbname=pgbouncer", "server": "a"}
+    without, with_one = config(A), config(A, poolers=[pooler])
+    assert difference(without, with_one) == Difference(added=("pooler a",))
+    assert difference(with_one, without) == Difference(removed=("pooler a",))
+    changed = config(A, poolers=[pooler | {"labels": {"env": "prod"}}])
+    assert difference(with_one, changed) == Difference(changed=("pooler a",))

@@ -1,0 +1,112 @@
+"""When a configuration is read again, and what becomes of one that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from exporter.reload import Origin, Reloader
+
+GOOD = "servers: [{name: a, dsn: 'host=a'}]\n"
+
+
+class Force:
+    """What was put in force, in order; it can be made to fail."""
+
+    def __init__(self):
+        self.configs = []
+        self.fails = False
+
+    async def __call__(self, config, rules):
+        assert rules.rules
+        if self.fails:
+            raise RuntimeError("broken")
+        self.configs.append(config)
+
+
+def reloads(path, *texts, **changes):
+    """Reload once for each text, after writing it; the reloader and what it has put in force."""
+    path.write_text(GOOD)
+    origin = Origin(path, {}, changes)
+    force, now = Force(), [1000.0]
+
+    async def scenario():
+        reloader = Reloader(origin, origin.read(), force, lambda: now[0])
+        for text in texts:
+            force.fails = text == "fails"
+            path.write_text(GOOD if text == "fails" else text)
+            now[0] += 1
+            await reloader._reload("")
+        return reloader
+
+    return asyncio.run(scenario()), force.configs
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog):
+    """The messages and the keys of every event."""
+    caplog.set_level(logging.INFO, logger="exporter.reload")
+    return lambda: [(record.getMessage(), vars(record)) for record in caplog.records]
+
+
+def messages(events):
+    return [message for message, _ in events]
+
+
+def test_what_is_read_is_put_in_force_with_the_command_lines_values_over_it(tmp_path, logged):
+    text = "servers: [{name: b, dsn: 'host=b'}]\n"
+    reloader, configs = reloads(tmp_path / "c.yaml", text, GOOD, listen="127.0.0.1:1")
+    assert [[each.name for each in config.servers] for config in configs] == [["b"], ["a"]]
+    assert {config.listen for config in configs} == {"127.0.0.1:1"}
+    assert (reloader.successful, reloader.succeeded_at) == (True, 1002.0)
+    assert messages(logged()) == ["configuration reloaded"] * 2
+    keys = logged()[0][1]
+    assert (keys["added"], keys["removed"], keys["changed"]) == ("b", "a", "none")
+
+
+def test_one_with_problems_is_refused_in_one_event_and_the_next_good_one_used(tmp_path, logged):
+    bad = "servers: [{name: a, dsn: nowhere}, {name: b, dns: x}]\nlisten: x\n"
+    reloader, configs = reloads(tmp_path / "c.yaml", bad)
+    assert configs == []
+    assert (reloader.successful, reloader.succeeded_at) == (False, 1000.0)
+    ((_, keys),) = logged()
+    assert keys["levelname"] == "ERROR"
+    for place in ("servers[0].dsn", "servers[1].dns", "servers[1].dsn", "listen"):
+        assert f"{place}: " in keys["problems"]
+    reloader, configs = reloads(tmp_path / "c.yaml", bad, GOOD)
+    assert (reloader.successful, len(configs)) == (True, 1)
+
+
+def test_what_goes_wrong_on_the_way_is_said_and_ends_no_reloading(tmp_path, logged):
+    reloader, configs = reloads(tmp_path / "c.yaml", "fails", GOOD)
+    assert messages(logged()) == ["configuration not put in force", "configuration reloaded"]
+    assert (reloader.successful, len(configs)) == (True, 1)
+
+
+def test_what_is_fixed_at_the_start_stays(tmp_path, logged):
+    _, (config,) = reloads(tmp_path / "c.yaml", GOOD + "install_id: other\nlisten: ':1'\n")
+    assert (config.install_id, config.listen) == ("pgheadroom", "127.0.0.1:9970")
+    assert messages(logged()) == ["changed keys wait for a restart", "configuration reloaded"]
+    assert logged()[0][1]["keys"] == "listen, install_id"
+
+
+def test_open_files_are_allowed_as_far_as_the_system_lets_us():
+    soft, hard = 100, 600
+    code = f"""
+import logging, resource
+from exporter.fleet import _allow_files
+logging.basicConfig(format="%(message)s")
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+for endpoints in (10, 1000):
+    _allow_files(endpoints)
+    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["240", "600"]
+    assert done.stderr == "too few open files are allowed; raise LimitNOFILE\n"
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != hard
