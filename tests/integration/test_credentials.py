@@ -142,7 +142,8 @@ def test_a_hanging_command_holds_up_nobody_and_ends_with_its_children(
         return pids.read_text().split() if pids.exists() else []
 
     async def run() -> None:
-        async with reading(scram.dsn("app"), password_command=command) as source:
+        options: dict[str, Any] = {"password_command": command, "password_timeout": 60}
+        async with reading(scram.dsn("app"), **options) as source:
             waiting = asyncio.create_task(failure(source))
             # The loop turns meanwhile, or this would never begin.
             assert await asyncio.to_thread(eventually, lambda: len(written()) == 2)
