@@ -19,7 +19,7 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.blackholes import BlackHoles
-from bench.procfs import cpu_model, cpu_ms, memory_mib, reaped_ms
+from bench.procfs import cpu_model, cpu_ms, memory_mib, reaped_ms, written_mib
 from bench.report import PAGE, Figure, markdown, revision, say, table, write
 from bench.setting import BenchError, Program, Session, watcher
 from exporter.demo.postgres import EmbeddedPostgres, PostgresError, Setting
@@ -27,7 +27,7 @@ from exporter.demo.postgres import EmbeddedPostgres, PostgresError, Setting
 INSTANCES, CLIENTS = 20, 10
 INTERVAL_SECONDS = 5.0
 #: Every first poll is over, each cadence has come once, and the probes have begun to repeat.
-WARM_SECONDS, SPAN_SECONDS, IDLE_SECONDS = 15.0, 40.0, 8.0
+WARM_SECONDS, SPAN_SECONDS, IDLE_SECONDS = 15.0, 60.0, 8.0
 OWN_CORES, POSTGRES_CORES, MEMORY_MIB, LATE_SECONDS, GROWTH = 0.25, 0.1, 150.0, 1.0, 1.2
 _SETTINGS: Mapping[str, Setting] = {
     "max_connections": 100,
@@ -49,6 +49,8 @@ class Run:
     late: float
     turns: int
     sessions: int
+    written: float
+    """MiB an hour."""
 
     @property
     def seen(self) -> int:
@@ -123,6 +125,7 @@ def measure(stage: Stage, servers: int, holes: int) -> Run:
             say(f"{servers} servers: measuring for {SPAN_SECONDS:.0f} s")
             late, began = _late(program), time.monotonic()
             own, postgres = cpu_ms(program.pid), stage.postgres_ms()
+            written = written_mib(program.pid)
             time.sleep(SPAN_SECONDS)
             seconds = time.monotonic() - began
             own, postgres = cpu_ms(program.pid) - own, stage.postgres_ms() - postgres
@@ -137,6 +140,7 @@ def measure(stage: Stage, servers: int, holes: int) -> Run:
                 quantile(0.99, spread),
                 int(spread[float("inf")]),
                 stage.sessions(),
+                (written_mib(program.pid) - written) / seconds * 3600,
             )
 
 
@@ -202,6 +206,7 @@ def _figures_of(run: Run) -> list[Figure]:
         _figure(f"{name}: resident memory", run.memory, "MiB", memory),
         _figure(f"{name}: p99 lateness of a turn", run.late, "s", LATE_SECONDS),
         sessions,
+        Figure(f"{name}: written to disk", "", f"{run.written:.0f} MiB an hour"),
     ]
 
 

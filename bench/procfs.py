@@ -44,6 +44,15 @@ def memory_mib(pid: int) -> tuple[float, float]:
     return found["VmRSS"], found["VmHWM"]
 
 
+def written_mib(pid: int) -> float:
+    """What the process has had written to disk so far, in MiB."""
+    for line in Path(f"/proc/{pid}/io").read_text("ascii").splitlines():
+        name, _, value = line.partition(":")
+        if name == "write_bytes":
+            return int(value) / _MIB_KIB**2
+    return 0.0
+
+
 def cpu_model() -> str:
     """The processor's name and the number of cores that we may use."""
     name = "unknown CPU"
