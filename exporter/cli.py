@@ -27,6 +27,7 @@ from exporter.notify.lock import StateDirBusyError
 from exporter.notify.trial import try_receivers
 from exporter.notify.words import as_is, behind_lines
 from exporter.reload import Origin
+from exporter.rule_commands import rules
 from exporter.silence import silence
 from exporter.sources.grants import grants_sql
 from exporter.web.server import ListenError
@@ -237,6 +238,7 @@ def notify_test(path: Path | None, names: tuple[str, ...]) -> None:
 
 
 main.add_command(doctor)
+main.add_command(rules)
 main.add_command(silence)
 
 

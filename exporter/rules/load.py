@@ -20,6 +20,7 @@ __all__ = [
     "load_rules",
     "parse_rules",
     "parse_texts",
+    "read_texts",
     "shipped_rule_texts",
     "with_overrides",
 ]
@@ -60,11 +61,16 @@ def parse_texts(texts: Mapping[str, str]) -> tuple[tuple[Rule, ...], tuple[str, 
 
 def load_rules(settings: Rules) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
     """The rules that the configuration asks for, and every problem."""
-    texts = shipped_rule_texts() if settings.shipped else {}
-    own, unreadable = _read(settings.files)
-    rules, problems = parse_texts(texts | own)
+    texts, unreadable = read_texts(settings)
+    rules, problems = parse_texts(texts)
     rules, unknown = with_overrides(rules, settings.overrides)
     return rules, (*unreadable, *problems, *unknown)
+
+
+def read_texts(settings: Rules) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The rule files that the configuration asks for, by origin, and those that cannot be read."""
+    own, unreadable = _read(settings.files)
+    return (shipped_rule_texts() if settings.shipped else {}) | own, tuple(unreadable)
 
 
 def file_problems(paths: Iterable[Path]) -> tuple[str, ...]:

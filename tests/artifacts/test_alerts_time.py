@@ -25,6 +25,7 @@ from exporter.alerting.alerts import (
     alerts_from_json,
     alerts_to_json,
 )
+from exporter.alerting.rule_tests import failures
 from exporter.config.alerting import Rules
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.load import load_rules, shipped_rule_texts
@@ -165,6 +166,9 @@ def compare(folder: Path, cases: list[tuple[list[Phase], ...]]) -> Counter[str]:
     texts = list(shipped_rule_texts().values())
     groups = "\n".join(text.partition("\ngroups:\n")[2] for text in texts)
     tests = [test for test, _ in made]
+    # `rules test` reads the same files, and must agree with promtool about them too.
+    step = f"{STEP_SECONDS}s"
+    assert failures({"evaluation_interval": step, "tests": tests[:1]}, rules) == []
     done = run_promtool(folder, f"groups:\n{groups}", tests, f"{STEP_SECONDS}s")
     assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
     return sum((fired for _, fired in made), Counter())

@@ -1,0 +1,157 @@
+"""Unit tests of rules, run by our engine: what passes, what fails, and what is no such test."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from exporter.alerting.rule_tests import failures
+from exporter.rule_commands import rules as command
+from exporter.rules.model import Rule
+from exporter.rules.series import Series, labels_of, values_of
+
+RULE = Rule(
+    "Full", "g", "pgheadroom_connections_free == 0", 60.0, 30.0,
+    {"severity": "critical"}, {"summary": "{{ $labels.server }} is full"},
+)  # fmt: skip
+FIRING = {"exp_labels": {"server": "a", "severity": "critical"},
+          "exp_annotations": {"summary": "a is full"}}  # fmt: skip
+
+
+def document(*tests, values="0x20", **more):
+    case = {
+        "interval": "30s",
+        "input_series": [{"series": 'pgheadroom_connections_free{server="a"}', "values": values}],
+        "alert_rule_test": list(tests),
+    }
+    return {"evaluation_interval": "30s", "tests": [case | more]}
+
+
+def asked(at, *alerts):
+    return {"alertname": "Full", "eval_time": at, "exp_alerts": list(alerts)}
+
+
+@pytest.mark.parametrize(
+    ("values", "at", "fires"),
+    [
+        ("0x20", "30s", False),
+        ("0x20", "1m", True),
+        ("0x20", "1m15s", True),
+        ("0 0 0 5x20", "1m30s", True),
+        ("0 0 0 5x20", "2m", False),
+        ("0 0 0 stale", "1m30s", True),
+        ("0 0 0 stale", "2m", False),
+        ("0 0 0 _x20", "4m", True),
+        ("0 5 0x20", "1m", False),
+    ],
+)
+def test_alerts_go_through_time_as_they_do_when_they_page(values, at, fires):
+    wanted = [FIRING] if fires else []
+    assert failures(document(asked(at, *wanted), values=values), [RULE]) == []
+    other = [] if fires else [FIRING]
+    (said,) = failures(document(asked(at, *other), values=values), [RULE])
+    assert "Full at" in said
+
+
+def test_labels_and_annotations_are_compared():
+    wrong = FIRING | {"exp_annotations": {"summary": "b is full"}}
+    missing, extra = failures(document(asked("1m", wrong)), [RULE])
+    assert "expected but not firing" in missing
+    assert "firing but not expected" in extra
+
+
+@pytest.mark.parametrize(
+    ("expr", "samples", "good"),
+    [
+        ('ALERTS{alertstate="pending"}', [], True),
+        ("count(ALERTS)", [{"labels": "{}", "value": "1"}], True),
+        ("count(ALERTS)", [{"labels": "{}", "value": "2"}], False),
+        ("pgheadroom_connections_free", [
+            {"labels": 'pgheadroom_connections_free{server="a"}', "value": "0"}], True),
+        ("pgheadroom_connections_free", [], False),
+    ],
+)  # fmt: skip
+def test_expressions_see_the_series_and_the_alerts(expr, samples, good):
+    tests = [{"expr": expr, "eval_time": "2m", "exp_samples": samples}]
+    assert (failures(document(promql_expr_test=tests), [RULE]) == []) is good
+
+
+def test_what_needs_history_is_for_promtool():
+    tests = [{"expr": "rate(x[5m])", "eval_time": "2m"}]
+    with pytest.raises(ValueError, match="such a test is for promtool"):
+        failures(document(promql_expr_test=tests), [RULE])
+
+
+def test_values_are_in_promtools_notation():
+    assert values_of("1-2x2 -1e3 _x2 .5 Inf") == [1, -1, -3, -1000, None, None, 0.5, float("inf")]
+    for bad in ("x", "1+x2", "_x", "1x", "1+2", "1x200000"):
+        with pytest.raises(ValueError, match=r"."):
+            values_of(bad)
+
+
+def test_labels_may_hold_anything_quoted():
+    assert labels_of(r'n{a="},\"x",b=""}') == {"__name__": "n", "a": '},"x', "b": ""}
+    for bad in ("n{", "n{a=b}", 'n{a="b" c="d"}', "1n"):
+        with pytest.raises(ValueError, match="is not a series"):
+            labels_of(bad)
+
+
+def test_a_sample_is_seen_for_five_minutes():
+    series = Series({}, [1.0, None, "stale"], 60.0)
+    assert [series.at(s) for s in (0, 59, 60, 119, 120, 1000)] == [1, 1, 1, 1, None, None]
+    assert Series({}, [1.0], 60.0).at(300) == 1
+    assert Series({}, [1.0], 60.0).at(301) is None
+
+
+def run(tmp_path, text):
+    rule = tmp_path / "a.rules.yaml"
+    rule.write_text("groups: [{name: g, rules: [{alert: A, expr: pgheadroom_up == 0}]}]")
+    file = tmp_path / "a.test.yaml"
+    file.write_text(text)
+    return CliRunner().invoke(command, ["test", str(file)])
+
+
+def test_the_command_says_which_file_failed_and_why(tmp_path):
+    body = (
+        "rule_files: ['*.rules.yaml']\n"
+        "tests:\n"
+        "  - input_series: [{series: 'pgheadroom_up{server=\"a\"}', values: 0}]\n"
+        "    alert_rule_test: [{alertname: A, eval_time: 0, exp_alerts: [%s]}]\n"
+    )
+    good = run(tmp_path, body % "{exp_labels: {server: a}}")
+    assert (good.exit_code, good.output.endswith("a.test.yaml: ok\n")) == (0, True)
+    bad = run(tmp_path, body % "")
+    assert bad.exit_code == 1
+    assert "firing but not expected" in bad.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "tests: 3",
+        "tests: [{input_series: [{}]}]",
+        "a: [",
+        "rule_files: [none.yaml]\ntests: []",
+    ],
+)
+def test_what_is_no_test_file_is_exit_status_2(tmp_path, text):
+    assert run(tmp_path, text).exit_code == 2
+
+
+def test_check_lists_the_rules_or_their_problems(tmp_path):
+    good = CliRunner().invoke(command, ["check"])
+    assert good.exit_code == 0
+    assert "PostgresConnectionsCritical" in good.output
+    bad = tmp_path / "bad.rules.yaml"
+    bad.write_text("groups: [{name: g, rules: [{alert: A, expr: 'rate(x[5m]) > 1'}]}]")
+    refused = CliRunner().invoke(command, ["check", str(bad)])
+    assert refused.exit_code == 2
+    assert "bad.rules.yaml" in refused.output
+
+
+def test_render_writes_files_or_one_text(tmp_path):
+    out = CliRunner().invoke(command, ["render", "--out", str(tmp_path / "out")])
+    assert out.exit_code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"connections.rules.yaml"}
+    assert CliRunner().invoke(command, ["render"]).output.startswith("groups:")
