@@ -37,6 +37,7 @@ from exporter.poll import (
     pooler_key,
 )
 from exporter.schedule import Schedule
+from exporter.snapshot.attribution import Attributed
 from exporter.sources.credentials import addresses, describe, tls_warning
 from exporter.sources.pgbouncer import PgbouncerSource
 from exporter.sources.postgres import PostgresSource
@@ -110,7 +111,8 @@ class ServerMember:
         books = (self.watch.book, *(each.watch.book for each in mine))
         fronts = tuple(each.front() for each in mine)
         addresses = self._server.client_addresses
-        return Scene(self._source, fronts, self.watch.activity, books, addresses)
+        soon = self.watch.idle_limit / 2
+        return Scene(self._source, fronts, self.watch.activity, books, addresses, soon)
 
     def _plan(self, config: Config) -> Plan:
         server = self._server
@@ -273,9 +275,13 @@ class Fleet:
                 self._schedule.every(f"behind/{name}", made.turn, lambda: LOOK_SECONDS)
 
     def _attributor(self, member: ServerMember) -> Attributor:
-        return Attributor(
-            lambda: member.scene(self._poolers()), member.watch.attribute, self._desk.clock
-        )
+        def tell(attributed: Attributed) -> None:
+            member.watch.attribute(attributed)
+            for each in self._poolers():
+                if each.server == member.watch.name:
+                    each.watch.attribute(attributed.of(each.watch.name))
+
+        return Attributor(lambda: member.scene(self._poolers()), tell, self._desk.clock)
 
     def _poolers(self) -> list[PoolerMember]:
         return [each for each in self._members.values() if isinstance(each, PoolerMember)]

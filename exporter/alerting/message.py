@@ -28,7 +28,6 @@ from exporter.alerting.words import (
     rate_words,
 )
 from exporter.snapshot.activity import count_by
-from exporter.snapshot.attribution import Attribution
 from exporter.snapshot.blockers import roots
 from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction
 from exporter.snapshot.pooler import PoolerState
@@ -37,8 +36,6 @@ from exporter.snapshot.server import ServerState, Snapshot
 HEADLINE = 80
 """Characters of a headline: what a telephone shows of a PagerDuty summary (alerting.md 5)."""
 TOP = 5
-#: A round a minute is made while an incident needs it; what is older than two is of another time.
-ATTRIBUTION_SECONDS = 120.0
 #: Forecasts from the nearest to the furthest; the nearest that holds is the one to tell.
 WINDOWS = ("page", "warning", "leak")
 
@@ -122,17 +119,11 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
         idle_transaction=oldest_idle_transaction(activity),
         limits=limit_lines(snapshot, top),
         blockers=roots(snapshot.blockers)[:top],
-        behind=_behind(state, now)[:top],
+        behind=state.attributed.recent(now)[:top] if state.attributed else (),
         waiting=sum(group.backends for group in activity.clients if group.waiting),
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
     )
-
-
-def _behind(state: ServerState, now: float) -> tuple[Attribution, ...]:
-    """Whom the last round found, while its transactions may still be those of now."""
-    known = state.attributed
-    return known.found if known is not None and now - known.at <= ATTRIBUTION_SECONDS else ()
 
 
 def _time_left(state: ServerState, snapshot: Snapshot) -> str:

@@ -44,6 +44,7 @@ def describe_pooler(
         arithmetic=_arithmetic(snapshot, use),
         states=_clients(snapshot),
         applications_waiting=waiting_applications(snapshot, named)[:top],
+        behind=state.attributed.recent(now)[:top] if state.attributed else (),
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
     )

@@ -23,6 +23,7 @@ from exporter.snapshot.attribution import (
     attribute,
     leads_here,
 )
+from exporter.snapshot.holders import oldest_idle_transaction
 from exporter.snapshot.pool import PoolerSnapshot
 from exporter.sources.errors import SourceError
 
@@ -105,11 +106,18 @@ class Scene:
     addresses: bool = True
     """Whether client addresses may be known."""
 
+    soon_idle: float = math.inf
+    """Seconds of an idle transaction after which an alert that fires at once is to be expected."""
+
     @property
     def needed(self) -> bool:
-        """Whether an alert is pending or firing while somebody holds a transaction."""
-        alerts = any(book.alerts for book in self.books)
-        return alerts and self.activity is not None and holds_transaction(self.activity)
+        """Whether somebody holds a transaction while an alert is pending, firing or near."""
+        activity = self.activity
+        if activity is None or not holds_transaction(activity):
+            return False
+        idle = oldest_idle_transaction(activity)
+        near = idle is not None and idle.seconds >= self.soon_idle
+        return near or any(book.alerts for book in self.books)
 
 
 def holds_transaction(activity: Activity) -> bool:

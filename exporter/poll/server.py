@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -102,9 +103,14 @@ class Watch(Turns[ServerState]):
         snapshot = self._state.snapshot if self._state.up else None
         return None if snapshot is None else snapshot.activity
 
+    @property
+    def idle_limit(self) -> float:
+        """Seconds after which an idle transaction is an alert; infinite where it never is."""
+        return self._state.thresholds.get("idle_in_transaction_seconds", math.inf)
+
     def attribute(self, attributed: Attributed) -> None:
-        """Remember who is behind the backends that a pooler holds."""
-        self._state = replace(self._state, attributed=attributed)
+        """See `Turns`; who asked wants to read it on the board at once."""
+        super().attribute(attributed)
         known = self._desk.board.get(self.name)
         if known is not None:
             self._desk.board.put(replace(known, state=self._state))

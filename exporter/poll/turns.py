@@ -20,6 +20,7 @@ from exporter.config.server import Polling
 from exporter.metrics.families import Families
 from exporter.poll.desk import Desk
 from exporter.rules.evaluate import Index
+from exporter.snapshot.attribution import Attributed
 from exporter.snapshot.failing import Failing, News, explained
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import Failure, Probe, ServerState
@@ -92,6 +93,10 @@ class Turns(ABC, Generic[State]):
     def book(self) -> Book:
         """The alerts and incidents."""
         return self._book
+
+    def attribute(self, attributed: Attributed) -> None:
+        """Remember who is behind the backends that a pooler holds; the next turn tells it."""
+        self._state = replace(self._state, attributed=attributed)
 
     async def review(self) -> None:
         """Decide anew about what is known: rules, thresholds or routes have changed."""

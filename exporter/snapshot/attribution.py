@@ -17,6 +17,8 @@ from exporter.snapshot.pool import PoolDatabase
 
 #: A younger transaction may well end between the readings.
 LEAST_SECONDS = 1.0
+#: A round is made every minute while one is needed; what is older than two is of another time.
+RECENT_SECONDS = 120.0
 #: What Postgres shows as the port of a client on a unix socket.
 UNIX_PORT = -1
 _UNIX = "unix"
@@ -150,6 +152,14 @@ class Attributed:
     at: float
     found: tuple[Attribution, ...] = ()
     silent: tuple[str, ...] = ()
+
+    def recent(self, now: float) -> tuple[Attribution, ...]:
+        """Whom it found, while the transactions may still be those of now."""
+        return self.found if now - self.at <= RECENT_SECONDS else ()
+
+    def of(self, pooler: str) -> Attributed:
+        """What one pooler holds."""
+        return replace(self, found=tuple(each for each in self.found if each.pooler == pooler))
 
     def without_addresses(self) -> Attributed:
         """The same where addresses are not to be known."""

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from exporter.snapshot.attribution import Attributed
 from exporter.snapshot.holders import Holder
 from exporter.snapshot.pool import WAITING, PoolerSnapshot, PoolKey, PoolStats, PoolUse
 from exporter.snapshot.server import Failure, Probe, Reason
@@ -36,6 +37,8 @@ class PoolerState:
     waits: Mapping[str, float] = field(default_factory=dict)
     capacity: int | None = None
     warnings: tuple[str, ...] = ()
+    attributed: Attributed | None = None
+    """Who holds its server connections in transactions, as of the last round that was needed."""
     exports_clients: bool = False
     """Whether the clients by application are exported, not only told."""
 

@@ -7,15 +7,22 @@ import pytest
 
 from exporter.alerting.alerter import Book
 from exporter.alerting.alerts import Alert, AlertState
-from exporter.alerting.message import ATTRIBUTION_SECONDS, describe
+from exporter.alerting.message import describe
 from exporter.alerting.notification import Situation
+from exporter.alerting.pooler_message import describe_pooler
 from exporter.notify import words
 from exporter.poll import Attributor, Front, Scene
 from exporter.poll.attribution import PERIOD_SECONDS
 from exporter.snapshot.activity import Activity
-from exporter.snapshot.attribution import Attributed, Attribution, HeldBackend, PoolSocket
+from exporter.snapshot.attribution import (
+    RECENT_SECONDS,
+    Attributed,
+    Attribution,
+    HeldBackend,
+    PoolSocket,
+)
 from exporter.sources.errors import SourceError
-from tests.support.poolers import database, pooled
+from tests.support.poolers import database, pooled, pooler_state
 from tests.support.states import failure, group, state
 
 HELD = HeldBackend(71, 10, 20, 5.0, "shop", "app", "web", "10.0.0.7", 55_000, "active")
@@ -50,14 +57,16 @@ class Endpoint:
 class Rounds:
     """An attributor, what it told, and a clock that a test sets."""
 
-    def __init__(self, server, *poolers, books=(PENDING,), seconds=5.0, addresses=True):
-        idle = group(state="idle in transaction", transaction_age_seconds=seconds)
+    def __init__(self, server, *poolers, books=(PENDING,), seconds=5.0, addresses=True, soon=9.0):
+        idle = group(
+            state="idle in transaction", transaction_age_seconds=seconds, state_age_seconds=seconds
+        )
         snapshot = pooled(databases=(database(),))
         fronts = tuple(
             Front(name, each, snapshot, ("10.0.0.5:5432",))
             for name, each in zip(("pgb", "pgb-2"), poolers, strict=False)
         )
-        scene = Scene(server, fronts, Activity(1000.0, (idle,)), books, addresses)
+        scene = Scene(server, fronts, Activity(1000.0, (idle,)), books, addresses, soon)
         self.now = 1000.0
         self.told: list[Attributed] = []
         self.attributor = Attributor(lambda: scene, self.told.append, lambda: self.now)
@@ -85,6 +94,12 @@ def test_nobody_is_asked_without_need(changes):
     assert (rounds.told, server.asked, pooler.asked) == ([], 0, 0)
     rounds.ask()
     assert len(rounds.told) == 1, "but who asks is answered"
+
+
+def test_an_alert_that_fires_at_once_is_expected():
+    rounds = Rounds(Endpoint(HELD), Endpoint(*SOCKETS), books=(Book(),), soon=5.0)
+    rounds.turn()
+    assert len(rounds.told) == 1
 
 
 def test_a_pooler_is_asked_once_a_minute():
@@ -133,8 +148,14 @@ def test_addresses_are_left_out_where_they_are_not_to_be_known():
 
 def test_a_page_says_who_while_it_is_news():
     seen = state(group(), attributed=Attributed(1000.0, (FOUND,)))
-    assert describe(seen, None, 1000.0 + ATTRIBUTION_SECONDS).behind == (FOUND,)
-    assert describe(seen, None, 1001.0 + ATTRIBUTION_SECONDS).behind == ()
+    assert describe(seen, None, 1000.0 + RECENT_SECONDS).behind == (FOUND,)
+    assert describe(seen, None, 1001.0 + RECENT_SECONDS).behind == ()
+
+
+def test_a_poolers_page_says_who_holds_its_connections():
+    both = Attributed(1000.0, (FOUND, replace(FOUND, pid=72, pooler="pgb-2")))
+    seen = pooler_state(pooler="pgb-2", attributed=both.of("pgb-2"))
+    assert [each.pid for each in describe_pooler(seen, 1001.0).behind] == [72]
 
 
 def test_the_line_of_a_page():
