@@ -73,6 +73,20 @@ def test_incidents_of_servers_that_are_no_longer_watched_are_resolved_once(tmp_p
         assert any("RESOLVED gone" in each.headline for each in receiver.messages)
 
 
+def test_incidents_of_poolers_that_are_no_longer_watched_are_resolved_too(tmp_path):
+    with Receiver() as receiver:
+        config = config_in(tmp_path, receiver)
+        store = StateStore(config.state_dir)
+        book = open_incident(config, "here")
+        states = {f"{p}/pooler pgb-1": text for p, text in book.to_json().items()}
+        assert store.commit(states, ()).on_disk
+        store.close()
+        asyncio.run(run_until(config, lambda: len(receiver.messages) >= 2, "both resolves"))
+        store = StateStore(config.state_dir)
+        assert store.load("incidents/pooler pgb-1") is None
+        store.close()
+
+
 def test_an_open_incident_survives_a_restart_on_a_server_that_cannot_be_seen(tmp_path):
     with Receiver() as receiver:
         config = config_in(tmp_path, receiver)
