@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.alerting.muting import EXHAUSTION, Around, Muting, covers, holds
@@ -114,6 +114,7 @@ def test_a_request_that_is_no_object_is_refused(raw):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT, st.sampled_from(["=", "!=", "=~", "!~"]))
 def test_silences_survive_a_restart(value, author, operator):
     if operator in ("=~", "!~"):
@@ -173,6 +174,7 @@ def span(begin, end):
     return f"{begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}"
 
 
+@settings(deadline=None)
 @given(YEARS, st.integers(0, 1439), st.integers(1, 1439))
 def test_a_time_and_its_complement_make_a_day(now, begin, length):
     end = (begin + length) % 1440
