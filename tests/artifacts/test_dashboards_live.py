@@ -45,6 +45,7 @@ QUIET = {
     "What active backends do A",
     "Why clients wait A",
     "Who is behind the poolers B",
+    "Paused A",
     "annotation Firing: critical",
     "annotation Firing: warning",
 }

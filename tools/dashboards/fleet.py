@@ -217,7 +217,7 @@ def _usage() -> p.Json:
         "Slots in use over usable slots, and the levels at which pgheadroom warns and pages. One"
         " line that climbs is an application; all together are a launch or a network.",
         [
-            p.Query(queries.server("pgheadroom_connections_used_ratio"), "{{server}}"),
+            p.Query(queries.largest("pgheadroom_connections_used_ratio"), "{{server}}"),
             p.Query(queries.threshold(*names), "{{threshold}}"),
         ],
         p.Show("percentunit", links=[TO_HEADROOM]),
@@ -229,7 +229,7 @@ def _left() -> p.Json:
     return p.graph(
         "Slots left by server",
         "Usable slots that are free. Where a line touches 0, new clients are refused.",
-        [p.Query(queries.server("pgheadroom_connections_free"), "{{server}}")],
+        [p.Query(queries.smallest("pgheadroom_connections_free"), "{{server}}")],
         p.Show("short", links=[TO_HEADROOM]),
     )
 
@@ -238,7 +238,7 @@ def _growth() -> p.Json:
     return p.graph(
         "Growth by server",
         "Slots taken each second, over the seconds of the page's forecast. Below 0 clients leave.",
-        [p.Query(queries.server("pgheadroom_connections_growth_per_second"), "{{server}}")],
+        [p.Query(queries.largest("pgheadroom_connections_growth_per_second"), "{{server}}")],
         p.Show("cps", links=[TO_HEADROOM], minimum=None),
     )
 
@@ -264,14 +264,14 @@ def _self() -> list[p.Json]:
             "Age of what is shown",
             "Seconds since the last good poll, beyond one interval of polling only while polls"
             " fail.",
-            [p.Query(queries.server("pgheadroom_snapshot_age_seconds"), "{{server}}")],
+            [p.Query(queries.largest("pgheadroom_snapshot_age_seconds"), "{{server}}")],
             p.Show("s"),
         ),
         p.graph(
             "What a poll takes",
             "The last good poll of each server. One that is slow alone is a busy server or a long"
             " way to it.",
-            [p.Query(queries.server("pgheadroom_poll_duration_seconds"), "{{server}}")],
+            [p.Query(queries.largest("pgheadroom_poll_duration_seconds"), "{{server}}")],
             p.Show("s"),
         ),
         p.graph(

@@ -159,14 +159,15 @@ def graph(  # noqa: PLR0913  a graph has that many parts
     return _panel("timeseries", title, about, targets, field, options)
 
 
-def states(title: str, about: str, query: Query, mapping: Json) -> Json:
+def states(title: str, about: str, query: Query, mapping: Json, no_value: str = "no data") -> Json:
     """A bar for each series that says in which state it was when."""
     custom = {"fillOpacity": 80, "lineWidth": 0}
-    field = _field(Show(mappings=[mapping]), {"custom": custom})
+    field = _field(Show(mappings=[mapping], no_value=no_value), {"custom": custom})
     options = {
         "alignValue": "left",
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
         "mergeValues": True,
+        "perPage": 20,
         "rowHeight": 0.8,
         "showValue": "auto",
         "tooltip": {"mode": "single", "sort": "none"},

@@ -182,13 +182,17 @@ def _why() -> p.Json:
     )
 
 
+def _largest(name: str) -> str:
+    return queries.largest(name, queries.POOL, queries.POOLED)
+
+
 def _waiting() -> p.Json:
     return p.graph(
         "Clients waiting by pool",
         "Above the line PoolerClientsWaiting warns. All pools at once: the server; one pool: its"
         " application.",
         [
-            p.Query(queries.pool("pgheadroom_pool_clients_waiting"), POOL_NAME),
+            p.Query(_largest("pgheadroom_pool_clients_waiting"), POOL_NAME),
             level("pool_clients_waiting"),
         ],
         p.Show("short", no_value=NONE),
@@ -200,19 +204,19 @@ def _longest() -> p.Json:
     return p.graph(
         "Longest wait by pool",
         "Of clients that wait now. At the lines PoolerWaitHigh and PoolerWaitCritical fire.",
-        [p.Query(queries.pool("pgheadroom_pool_wait_seconds"), POOL_NAME), level(*WAITS)],
+        [p.Query(_largest("pgheadroom_pool_wait_seconds"), POOL_NAME), level(*WAITS)],
         p.Show("s", no_value=NONE),
         dashed=dashed(*WAITS),
     )
 
 
 def _per_transaction() -> p.Json:
-    found = queries.select("pgheadroom_pool_wait_per_transaction_seconds", chosen=queries.POOLED)
+    by, name = f"{queries.POOLER}, database", "pgheadroom_pool_wait_per_transaction_seconds"
     return p.graph(
         "Wait per transaction",
         "What a client waited each time it needed a server connection, over a minute: what users"
         " feel.",
-        [p.Query(f"max by ({queries.POOLER}, database) ({found})", "{{pooler}} {{database}}")],
+        [p.Query(queries.largest(name, by, queries.POOLED), "{{pooler}} {{database}}")],
         p.Show("s", no_value=NONE),
     )
 
@@ -221,7 +225,7 @@ def _used() -> p.Json:
     return p.graph(
         "Pool use",
         "Server connections in use over size and reserve. From the line on PoolSaturated warns.",
-        [p.Query(queries.pool("pgheadroom_pool_used_ratio"), POOL_NAME), level("pool_used")],
+        [p.Query(_largest("pgheadroom_pool_used_ratio"), POOL_NAME), level("pool_used")],
         p.Show("percentunit", no_value=NONE),
         dashed=dashed("pool_used"),
     )
@@ -232,7 +236,7 @@ def _connections() -> p.Json:
         "Server connections in use",
         "By pool: what a pool holds of its server's slots. Compare with the sizes in the table"
         " above.",
-        [p.Query(queries.pool("pgheadroom_pool_connections_used"), POOL_NAME)],
+        [p.Query(_largest("pgheadroom_pool_connections_used"), POOL_NAME)],
         p.Show("short", no_value=NONE),
         stacked=True,
     )
@@ -244,8 +248,9 @@ def _paused() -> p.Json:
         "Paused",
         "When a PAUSE or SUSPEND held up the clients of a database. Short ones are deployments;"
         " PoolerPaused pages after half a minute.",
-        p.Query(f"max by ({queries.POOLER}, database) ({found})", "{{pooler}} {{database}}"),
-        p.value_map({0: ("runs", "green"), 1: ("paused", "red")}),
+        p.Query(f"max by ({queries.POOLER}, database) ({found} == 1)", "{{pooler}} {{database}}"),
+        p.value_map({1: ("paused", "red")}),
+        no_value="none was paused",
     )
 
 

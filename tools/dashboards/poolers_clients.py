@@ -48,14 +48,14 @@ def _clients() -> p.Json:
 
 
 def _limits() -> p.Json:
-    found = queries.select("pgheadroom_pooler_limit_used_ratio", chosen=queries.POOLED)
+    by, name = f"{queries.POOLER}, limit, database, user", "pgheadroom_pooler_limit_used_ratio"
     return p.graph(
         "Limits of databases and users",
         "Use of limits that the pooler sets for one database or user. At a limit of connections"
         " clients wait, at a limit of clients they are refused.",
         [
             p.Query(
-                f"max by ({queries.POOLER}, limit, database, user) ({found})",
+                queries.largest(name, by, queries.POOLED),
                 "{{pooler}} {{limit}} {{database}}{{user}}",
             ),
             level("pooler_limits"),
