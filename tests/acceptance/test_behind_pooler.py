@@ -24,6 +24,11 @@ def holding(pooler):
         return closing(client), line.getsockname()
 
 
+def idle(receiver):
+    """What the pager was told of idle transactions."""
+    return events(receiver, family="idle_in_transaction")
+
+
 def told(receiver):
     """What the pager was told of who is behind the pooler, notification by notification."""
     found = (
@@ -50,7 +55,7 @@ def test_the_page_names_the_client_and_waits_for_no_pooler(
             watch.wait_for("the pooler is seen", lambda s: s.all("pgheadroom_pooler_up") == [1])
             client, (address, port) = holding(pooler)
             with client:
-                eventually(lambda: events(receiver, family="idle_in_transaction"), "a page", 30)
+                eventually(lambda: bool(idle(receiver)), "a page", 30)
                 (line,) = told(receiver)[0]
                 assert "by pgb: checkout-lambda (app on app), " in line
                 assert line.endswith(f"from {address} port {port}")
@@ -74,7 +79,7 @@ def test_a_frozen_pooler_delays_no_page(tmp_path, start_postgres, start_pgbounce
             watch.wait_for("the pooler is seen", lambda s: s.all("pgheadroom_pooler_up") == [1])
             client, _ = holding(pooler)
             with client, frozen(pooler.pid):
-                eventually(lambda: events(receiver, family="idle_in_transaction"), "a page", 30)
+                eventually(lambda: bool(idle(receiver)), "a page", 30)
                 age = watch.scrape().one("pgheadroom_snapshot_age_seconds", server="db")
                 assert age < 3, "the server is polled all the while"
             assert told(receiver)[0] == []
