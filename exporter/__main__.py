@@ -1,6 +1,21 @@
-"""`python -m exporter` is the `pgheadroom` command."""
+"""The `pgheadroom` command; `python -m exporter` is the same."""
 
-from exporter.cli import main
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    if os.getpid() == 1:
+        # The first process of a container is not ended by a signal that it does not handle, and it
+        # may be told to end while the imports below are still under way.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from exporter.cli import main as command  # noqa: PLC0415  that takes a second on a busy machine
+
+    command()
+
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,9 +93,6 @@ def run(
     path: Path | None, listen: str | None, state_dir: Path | None, web_config: Path | None
 ) -> None:
     """Watch, export and page until SIGTERM."""
-    # The first process of a container is not ended by a signal that it does not handle, and `app`
-    # handles this one only once it runs.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     origin = _origin(path, listen=listen, state_dir=state_dir, web=_web(web_config))
     config = _read(origin)
     events.set_up(config.log)
