@@ -40,7 +40,7 @@ class Late:
     sum: float
 
 
-def own_families(
+def own_families(  # noqa: PLR0913  one process has that many sides
     receivers: Iterable[Receiving],
     reload: Reload,
     late: Late,
