@@ -124,6 +124,11 @@ class Prometheus:
         found: list[dict[str, Any]] = self._ask("query_range", query=expression, **span)["result"]
         return found
 
+    def rules(self) -> list[dict[str, Any]]:
+        """The groups of alerting rules, with the health of each rule."""
+        found: list[dict[str, Any]] = self._ask("rules", type="alert")["groups"]
+        return found
+
     def label_values(self, label: str, selector: str = "") -> list[str]:
         """What Grafana's `label_values(selector, label)` gives."""
         match = {"match[]": selector} if selector else {}
