@@ -88,10 +88,15 @@ async def watched(server, pooler, **console_options):
         yield source, Front("pgb", front, snapshot, (f"127.0.0.1:{server.port}",))
 
 
+def one(client, query):
+    """The only value of a row."""
+    return client.execute(query).fetchone()[0]
+
+
 def begin(client):
     """Hold a transaction; gives the backend that holds it."""
     client.execute("begin")
-    return client.execute("select pg_backend_pid()").fetchone()[0]
+    return one(client, "select pg_backend_pid()")
 
 
 @pytest.mark.slow
@@ -184,7 +189,7 @@ async def test_an_active_statement_counts_and_a_direct_session_does_not(
         direct = stack.enter_context(psycopg.connect(postgres16.dsn(), autocommit=True))
         own = begin(direct)
         sleeper = stack.enter_context(connected(pooler, 2))
-        pid = sleeper.execute("select pg_backend_pid()").fetchone()[0]
+        pid = one(sleeper, "select pg_backend_pid()")
         running = threading.Thread(target=quiet, args=(sleeper, "select pg_sleep(30)"), daemon=True)
         running.start()
         async with watched(postgres16, pooler) as (source, front):
@@ -244,3 +249,34 @@ async def test_check_names_the_client(postgres16, start_pgbouncer):
             (found,) = server.situation.behind
             assert (found.pid, found.application_name) == (pid, "holder-4")
             assert (found.client_addr, found.client_port) == expected
+
+
+@looped
+async def test_held_backends_on_every_version(postgres):
+    """The same transaction gives the same start, to the microsecond, whenever it is read."""
+    with psycopg.connect(postgres.dsn(application_name="holder")) as client:
+        pid = one(client, "select pg_backend_pid()")
+        async with reading(postgres) as source:
+            await poll(source)
+            for _ in range(500):
+                if await source.held():
+                    break
+                await asyncio.sleep(0.02)
+            (first,), (second,) = await source.held(), await source.held()
+            assert first.transaction == second.transaction
+            assert (first.pid, first.application_name, first.state) == (
+                pid, "holder", "idle in transaction",
+            )  # fmt: skip
+            assert (first.datname, first.usename) == ("postgres", "postgres")
+            assert first.client_port == one(client, "select inet_client_port()")
+            client.rollback()
+            client.execute("select 1")
+            for _ in range(500):
+                if found := await source.held():
+                    break
+                await asyncio.sleep(0.02)
+            assert [each.pid for each in found] == [pid]
+            assert found[0].transaction != first.transaction
+        async with reading(postgres, client_addresses=False) as source:
+            await poll(source)
+            assert [each.client_addr for each in await source.held()] == [""]
