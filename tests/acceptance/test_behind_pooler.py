@@ -83,3 +83,21 @@ def test_a_frozen_pooler_delays_no_page(tmp_path, start_postgres, start_pgbounce
                 age = watch.scrape().one("pgheadroom_snapshot_age_seconds", server="db")
                 assert age < 3, "the server is polled all the while"
             assert told(receiver)[0] == []
+
+
+def test_who_asks_is_answered_without_any_incident(tmp_path, start_postgres, start_pgbouncer):
+    server = prepare(start_postgres(16))
+    pooler = start_pgbouncer("bookworm", {"app": leads_to(server)})
+    watch = watching(
+        tmp_path,
+        [watched(server, client_addresses=False)],
+        poolers=[{"name": "pgb", "server": "db", "dsn": pooler.dsn()}],
+    )
+    with watch.running():
+        watch.wait_for("the pooler is seen", lambda s: s.all("pgheadroom_pooler_up") == [1])
+        client, _ = holding(pooler)
+        with client:
+            eventually(lambda: bool(watch.holders("db")["behind"]), "an attribution", 20)
+            (behind,) = watch.holders("db")["behind"]
+    assert (behind["application_name"], behind["client_addr"]) == ("checkout-lambda", "")
+    assert not watch.logged("Traceback")
