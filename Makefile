@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test soak lint types contracts simulate bench bench-pooler bench-fleet reference dashboards chart dist clean
+.PHONY: help setup demo test soak lint types contracts simulate bench bench-launch bench-pooler bench-fleet reference dashboards chart dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ bench-pooler: setup  ## what a poll costs a PgBouncer
 bench: setup  ## the figures of docs/performance.md
 	@sh tools/system-packages.sh
 	@$(BIN)/python bench/run.py $(BENCH)
+
+bench-launch: setup  ## who pages before the first refusal, pgheadroom or the usual stack; 30 minutes
+	@sh tools/system-packages.sh
+	@$(BIN)/python bench/launch.py $(BENCH)
 
 bench-fleet: setup  ## what a fleet of 50, 200 and 400 servers costs
 	@$(BIN)/python bench/fleet.py $(BENCH)
