@@ -182,7 +182,7 @@ def _usual(folder: Path, target: str, interval: int) -> Iterator[Chain]:
 
 @contextlib.contextmanager
 def _ours(folder: Path, postgres: EmbeddedPostgres) -> Iterator[Chain]:
-    """The installed command as it comes; a page tells of both levels, and so does the forecast's."""
+    """The installed command as it comes; a page tells of both levels, and the forecast's too."""
     folder.mkdir()
     with Receiver() as receiver:
         document = {
