@@ -44,6 +44,11 @@ def memory_mib(pid: int) -> tuple[float, float]:
     return found["VmRSS"], found["VmHWM"]
 
 
+def starved_ms(pid: int) -> float:
+    """For how long the process's first thread could have run, and had no core, in milliseconds."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[1]) / 1e6
+
+
 def written_mib(pid: int) -> float:
     """What the process has had written to disk so far, in MiB."""
     for line in Path(f"/proc/{pid}/io").read_text("ascii").splitlines():
