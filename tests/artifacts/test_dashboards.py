@@ -336,7 +336,12 @@ def shown_steps(panel):
     """(the expressions, the steps) of a panel, or of each column of a table."""
     if panel["type"] != "table":
         found = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-        yield " ".join(target["expr"] for target in panel["targets"]), found
+        expr = " ".join(target["expr"] for target in panel["targets"])
+        yield expr, found
+        for override in panel["fieldConfig"]["overrides"]:
+            for each in override["properties"]:
+                if each["id"] == "thresholds":
+                    yield expr, each["value"]["steps"]
         return
     (organize,) = (t["options"] for t in panel["transformations"] if t["id"] == "organize")
     names = organize["renameByName"]

@@ -293,7 +293,7 @@ def test_the_first_row_names_the_worst_server_and_who_is_not_seen(phases):
     assert waiting >= 1
 
 
-def test_how_soon_is_a_forecast_on_the_ramp_and_never_otherwise(phases):
+def test_how_soon_is_never_when_calm_a_forecast_on_the_ramp_and_now_when_none_is_left(phases):
     soonest = EXPRESSIONS["fleet: Soonest to run out A"].filled(EVERYTHING)
     ramp = phases["exhausted"]
     found = ramp.found.query_range(soonest, ramp.start, ramp.end, step=0.5)
@@ -301,6 +301,8 @@ def test_how_soon_is_a_forecast_on_the_ramp_and_never_otherwise(phases):
     assert any(0 <= value < 1200 for value in values)
     ((_, never),) = rows(phases, "calm", "fleet: Soonest to run out A")
     assert never > 1e9
+    ((_, now),) = rows(phases, "exhausted", "fleet: Soonest to run out A")
+    assert now == 0
 
 
 def test_the_level_is_that_of_the_servers_own_thresholds(phases):

@@ -16,7 +16,6 @@ TO_POOLERS = p.link(
 ROW_TO_HEADROOM = p.link(
     "Headroom of ${__data.fields.Server}", d.HEADROOM, server="${__data.fields.Server}"
 )
-NOT_GROWING = p.range_map(levels.horizon("leak"), 1e12, "not growing", levels.GOOD)
 USED = p.Show("percentunit", levels.steps("connections_warning", "connections_critical"), maximum=1)
 LEVEL = p.value_map({0: ("ok", "green"), 1: ("warning", "yellow"), 2: ("critical", "red")})
 ROLES = p.value_map({2: ("primary", "green"), 1: ("standby", "blue"), 0: ("not seen", "red")})
@@ -55,7 +54,6 @@ def build() -> p.Json:
 def _answers() -> list[p.Json]:
     ratio, free = (queries.server(f"pgheadroom_connections_{x}") for x in ("used_ratio", "free"))
     blind = queries.blind()
-    soonest = p.Show("s", levels.forecast_steps(), [NOT_GROWING], links=[TO_HEADROOM], decimals=0)
     return [
         p.stat(
             "Worst server",
@@ -81,7 +79,7 @@ def _answers() -> list[p.Json]:
             " horizon of the page, yellow within that of the warnings. Stop what grows while you"
             " can still log in.",
             p.Query(f"bottomk(1, {queries.run_out()})", "{{server}}"),
-            soonest,
+            p.time_left(TO_HEADROOM),
             named=True,
         ),
         p.stat(
@@ -150,7 +148,6 @@ def _servers() -> p.Json:
     level = queries.reached(
         "pgheadroom_connections_used_ratio", "connections_warning", "connections_critical"
     )
-    soonest = p.Show("s", levels.forecast_steps(), [NOT_GROWING], decimals=0)
     idle = p.Show("short", levels.steps("idle_in_transaction"))
     oldest = p.Show("s", levels.steps("idle_in_transaction_seconds"), decimals=0)
     return p.table(
@@ -175,7 +172,7 @@ def _servers() -> p.Json:
                 "color-text",
                 60,
             ),
-            p.Column(queries.run_out(), "Runs out in", soonest, "color-text", 105),
+            p.Column(queries.run_out(), "Runs out in", p.time_left(), "color-text", 105),
             p.Column(of("pgheadroom_idle_in_transaction"), "Idle in tx", idle, "color-text", 80),
             p.Column(
                 of("pgheadroom_idle_in_transaction_oldest_seconds"), "Oldest", oldest, "color-text"

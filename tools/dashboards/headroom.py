@@ -10,6 +10,18 @@ from tools.dashboards.dashboard import Place, Row
 USED = p.Show("percentunit", levels.steps("connections_warning", "connections_critical"), maximum=1)
 
 
+#: Each limit by the level of its own rule.
+LIMITS = p.Show(
+    "percentunit",
+    levels.steps("role_connections"),
+    others=(
+        ("server", USED.steps),
+        ("clients of .*", levels.steps("pooler_clients_warning", "pooler_clients_critical")),
+    ),
+    maximum=1,
+)
+
+
 def build() -> p.Json:
     """The dashboard."""
     return d.dashboard(
@@ -51,7 +63,6 @@ def _answers() -> list[p.Json]:
     # The names that a probe's reason gives, where it failed.
     probe = queries.select("pgheadroom_connect_probe_success", 'pooler=""')
     seen = p.value_map({1: ("seen", "green"), 0: ("not seen", "red")})
-    soonest = p.range_map(levels.horizon("leak"), 1e12, "not growing", levels.GOOD)
     return [
         p.stat(
             "Used",
@@ -74,7 +85,7 @@ def _answers() -> list[p.Json]:
             "The soonest of the forecasts whose gates hold. Red is the page's horizon, yellow the"
             " warnings'.",
             p.Query(f"min({queries.run_out()})"),
-            p.Show("s", levels.forecast_steps(), [soonest], decimals=0),
+            p.time_left(),
         ),
         p.stat(
             "Tightest limit",
@@ -82,7 +93,7 @@ def _answers() -> list[p.Json]:
             " role or of a database, or a pooler's max_client_conn. Raising another one does not"
             " help.",
             p.Query(f"topk(1, {_limit_ratios()})", "{{limit}}"),
-            USED,
+            LIMITS,
             named=True,
         ),
         p.stat(
@@ -132,16 +143,22 @@ def _projection() -> p.Json:
     return p.graph(
         "Projection",
         f"Where the count would be in {near:g} s at the rate of the last seconds, and in {hours} at"
-        " that of the last hour. Where one stays above usable, act before it comes true.",
+        " that of the last hour, at most max_connections. Where one stays above usable, act before"
+        " it comes true.",
         [
             p.Query(one("pgheadroom_connections_used"), "used"),
-            p.Query(f"clamp_min({soon}, 0)", f"in {near:g} s"),
-            p.Query(f"clamp_min({late}, 0)", f"in {hours}"),
+            p.Query(_within(soon), f"in {near:g} s"),
+            p.Query(_within(late), f"in {hours}"),
             p.Query(one("pgheadroom_connections_usable"), "usable"),
         ],
         p.Show("short"),
         dashed={"usable": "red"},
     )
+
+
+def _within(expression: str) -> str:
+    """`expression` between 0 and max_connections: a steep ramp must not flatten the rest."""
+    return f"clamp({expression}, 0, scalar({queries.one('pgheadroom_connections_max')}))"
 
 
 def _holders() -> p.Json:
@@ -226,7 +243,7 @@ def _limits() -> p.Json:
         "The ten nearest to their end. A role, a database or a pooler can be full while the server"
         " has slots left: lower its clients' pools, or raise its limit if the server has room.",
         p.Query(f"sort_desc(topk(10, {_limit_ratios()}))", "{{limit}}"),
-        p.Show("percentunit", levels.steps("role_connections"), maximum=1),
+        LIMITS,
     )
 
 

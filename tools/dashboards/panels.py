@@ -31,7 +31,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """How values are written and coloured; a `minimum` of None leaves the scale to Grafana."""
+    """How values are written and coloured; a `minimum` of None leaves the scale to Grafana.
+
+    `others` has steps of their own for the series whose legend a pattern matches.
+    """
 
     unit: str = "short"
     steps: Sequence[levels.Step] = tuple(levels.PLAIN)
@@ -39,6 +42,7 @@ class Show:
     no_value: str = "no data"
     links: Sequence[Json] = ()
     decimals: int | None = None
+    others: Sequence[tuple[str, Sequence[levels.Step]]] = ()
     minimum: float | None = 0
     maximum: float | None = None
 
@@ -67,6 +71,13 @@ def range_map(low: float, high: float, text: str, color: str) -> Json:
     """A mapping of all values from `low` to `high`."""
     result = {"text": text, "color": color, "index": 0}
     return {"type": "range", "options": {"from": low, "to": high, "result": result}}
+
+
+def time_left(*links: Json) -> Show:
+    """How `queries.run_out` is shown: none left is now, and more than any horizon is no growth."""
+    never = range_map(levels.horizon("leak"), 1e12, "not growing", levels.GOOD)
+    mappings = [value_map({0: ("now", "red")}), never]
+    return Show("s", levels.forecast_steps(), mappings, links=links, decimals=0)
 
 
 def link(title: str, uid: str, **variables: str) -> Json:
@@ -262,7 +273,21 @@ def _last() -> Json:
 
 
 def _field(show: Show, more: Json | None = None) -> Json:
-    return {"defaults": _shown(show) | (more or {}), "overrides": []}
+    return {"defaults": _shown(show) | (more or {}), "overrides": _others(show)}
+
+
+def _others(show: Show) -> list[Json]:
+    return [
+        {
+            "matcher": {"id": "byRegexp", "options": f"/^{pattern}$/"},
+            "properties": [{"id": "thresholds", "value": _steps(steps)}],
+        }
+        for pattern, steps in show.others
+    ]
+
+
+def _steps(steps: Sequence[levels.Step]) -> Json:
+    return {"mode": "absolute", "steps": list(steps)}
 
 
 def _shown(show: Show) -> Json:
@@ -270,7 +295,7 @@ def _shown(show: Show) -> Json:
     return {
         "unit": show.unit,
         "color": {"mode": "thresholds"},
-        "thresholds": {"mode": "absolute", "steps": list(show.steps)},
+        "thresholds": _steps(show.steps),
         "mappings": list(show.mappings),
         "noValue": show.no_value,
         "links": list(show.links),

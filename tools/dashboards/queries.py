@@ -100,9 +100,10 @@ def blind() -> str:
 
 
 def run_out() -> str:
-    """Seconds until each server runs out of slots, `NEVER` where nothing is forecast."""
+    """Seconds until each server runs out of slots: 0 when it has, `NEVER` without a forecast."""
+    out = f"{server('pgheadroom_connections_free')} == 0"
     forecast = server("pgheadroom_exhaustion_forecast_seconds").replace("max by", "min by", 1)
-    return f"{forecast} or {server('pgheadroom_up')} * 0 + {NEVER}"
+    return f"({out}) or {forecast} or {server('pgheadroom_up')} * 0 + {NEVER}"
 
 
 def firing(*matchers: str) -> str:
