@@ -250,15 +250,27 @@ def measure(ramp: tuple[int, int, float], speed: float) -> list[Row]:
         ) + "grant pg_monitor to pgheadroom, peer;")  # fmt: skip
         target = free_address()
         exporter = [str(peers.postgres_exporter()), f"--web.listen-address={target}"]
-        log = folder / "exporter.log"
-        stack.enter_context(_process(exporter, log, DATA_SOURCE_NAME=postgres.dsn("peer")))
+        log, dsn = folder / "exporter.log", postgres.dsn("peer", sslmode="disable")
+        stack.enter_context(_process(exporter, log, DATA_SOURCE_NAME=dsn))
         chains = [stack.enter_context(_ours(folder / "own", postgres))]
         chains += [
             stack.enter_context(_usual(folder / f"every{each}", target, each)) for each in INTERVALS
         ]
+        _wait_until_seen(target)
         launch = Launch("127.0.0.1", postgres.port, start, end, seconds / speed)
         asyncio.run(_replay(launch, chains))
         return [_row(f"{start} to {end} in {seconds / speed:.0f} s", launch, c) for c in chains]
+
+
+def _wait_until_seen(target: str) -> None:
+    """Return once the exporter counts sessions: a peer that sees nothing would be no comparison."""
+    until = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), _DIRECT.open(f"http://{target}/metrics") as answer:
+            if b"\npg_stat_activity_count{" in answer.read():
+                return
+        time.sleep(_LOOK_SECONDS)
+    raise peers.PeerError("postgres_exporter cannot see the server")
 
 
 def _row(ramp: str, launch: Launch, chain: Chain) -> Row:

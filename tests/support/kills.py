@@ -50,6 +50,7 @@ class Outcome:
     events: tuple[Event, ...]
     before: int
     """How many of the events the killed process had begun."""
+    killed_at: float
     samples: Samples
     log: str
 
@@ -109,6 +110,7 @@ class _Round:
                 self.crossed.wait()
                 threading.Event().wait(max(0.0, self.crossed_at + kill.after - time.monotonic()))
                 watch.kill()
+                killed_at = time.monotonic()
             before = len(pager.requests)
             if kill.empty:
                 shutil.rmtree(watch.state_dir)
@@ -117,7 +119,7 @@ class _Round:
                 self.paged.wait()
                 self.drained.wait()
                 last = watch.wait_for("resolved", lambda s: _resolved(s, pager), PATIENCE)
-            return Outcome(kill, tuple(events(pager)), before, last, watch.log)
+            return Outcome(kill, tuple(events(pager)), before, killed_at, last, watch.log)
 
     def _watch(self, folder: Path, pager: HttpReceiver) -> Watching:
         to = pagerduty(pager)
@@ -152,6 +154,13 @@ def assert_nothing_lost(outcome: Outcome) -> None:
     assert {each.family for each in told} == {"connections"}, where
     assert len({each.dedup_key for each in told}) == 1, where
     actions = [each.action for each in told]
+    # What had no answer yet when the process was killed may never have been taken.
+    answered = [
+        each.action
+        for number, each in enumerate(told)
+        if number >= outcome.before or each.at + ANSWER_SECONDS <= outcome.killed_at
+    ]
+    assert answered[0] == "trigger", where
     assert actions[0] == "trigger", where
     assert actions[-1] == "resolve", where
     # What was under way when the process was killed is sent once more, and nothing else is.
