@@ -311,6 +311,13 @@ def test_the_level_is_that_of_the_servers_own_thresholds(phases):
         assert levels["db"] == level
 
 
+def test_a_server_that_was_never_seen_is_said_to_be_that_and_not_to_be_well(phases):
+    seen = {m["server"]: value for m, value in rows(phases, "exhausted", "fleet: Servers B")}
+    assert seen == {"db": 1, "gone": 0}
+    soonest = {m["server"] for m, _ in rows(phases, "exhausted", "fleet: Servers H")}
+    assert soonest == {"db"}
+
+
 def test_alerts_come_with_their_runbook_from_either_engine(phases):
     found = [labels for labels, _ in rows(phases, "exhausted", "fleet: Why you were paged A")]
     books = {each["alertname"]: each["runbook"] for each in found}

@@ -17,6 +17,7 @@ ROW_TO_HEADROOM = p.link(
     "Headroom of ${__data.fields.Server}", d.HEADROOM, server="${__data.fields.Server}"
 )
 USED = p.Show("percentunit", levels.steps("connections_warning", "connections_critical"), maximum=1)
+SEEN = p.value_map({1: ("seen", "green"), 0: ("not seen", "red")})
 LEVEL = p.value_map({0: ("ok", "green"), 1: ("warning", "yellow"), 2: ("critical", "red")})
 ROLES = p.value_map({2: ("primary", "green"), 1: ("standby", "blue"), 0: ("not seen", "red")})
 OPEN_RUNBOOK = {
@@ -161,6 +162,7 @@ def _servers() -> p.Json:
         ],
         [
             p.Column(level, "Level", p.Show(mappings=[LEVEL]), "color-background", 75),
+            p.Column(of("pgheadroom_up"), "Seen", p.Show(mappings=[SEEN]), "color-text", 80),
             p.Column(f"{primary} * 2 or {standby}", "Role", p.Show(mappings=[ROLES]), width=80),
             p.Column(of("pgheadroom_connections_used_ratio"), "Used %", USED, "gauge", 150),
             p.Column(of("pgheadroom_connections_used"), "Used", width=65),

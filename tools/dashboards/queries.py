@@ -100,10 +100,14 @@ def blind() -> str:
 
 
 def run_out() -> str:
-    """Seconds until each server runs out of slots: 0 when it has, `NEVER` without a forecast."""
+    """Seconds until each server runs out of slots: 0 when it has, `NEVER` without a forecast.
+
+    Nothing for a server that was never seen: nobody knows whether it grows.
+    """
     out = f"{server('pgheadroom_connections_free')} == 0"
     forecast = server("pgheadroom_exhaustion_forecast_seconds").replace("max by", "min by", 1)
-    return f"({out}) or {forecast} or {server('pgheadroom_up')} * 0 + {NEVER}"
+    known = server("pgheadroom_connections_usable")
+    return f"({out}) or {forecast} or {known} * 0 + {NEVER}"
 
 
 def firing(*matchers: str) -> str:
