@@ -345,6 +345,11 @@ def test_nothing_is_counted_twice_where_two_watch_one_server(phases):
     assert float(total[0]["value"][1]) == pytest.approx(used * USABLE)
 
 
+def test_work_without_a_wait_event_has_a_name(phases):
+    found = phases["exhausted"].series(EXPRESSIONS["headroom: What active backends do A"])
+    assert {each["metric"]["wait_event"] for each in found} >= {"on the processor", "relation"}
+
+
 def test_every_reason_why_a_pool_waits_is_named(phases):
     found = [labels for labels, _ in rows(phases, "exhausted", "poolers: Why clients wait A")]
     assert {each["why"] for each in found if each["database"] == "app"} == {
