@@ -238,3 +238,25 @@ def test_early_is_in_time():
     assert (lateness.count, lateness.sum) == (3, 0.7)
     assert lateness.buckets[0.005] == 2
     assert lateness.buckets[1.0] == 3
+
+
+def test_a_job_is_missing_when_no_turn_began_for_long_even_if_one_hangs():
+    async def scenario():
+        schedule, hung = Schedule(), asyncio.Event()
+
+        async def turn():
+            hung.set()
+            await asyncio.Event().wait()
+
+        schedule.every("hung", turn, lambda: 2.0)
+        schedule.start()
+        await hung.wait()
+        (job,) = schedule._jobs.values()
+        began = job.began_at
+        seen = (schedule.missing(), job.missing(began + 36.0), job.missing(began + 36.1))
+        job.began_at = job.made_at = began - 36.1
+        late = schedule.missing()
+        await schedule.stop(0.0)
+        return seen, late
+
+    assert asyncio.run(scenario()) == (((), False, True), ("hung",))
