@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.support.pages import ROOT
 
 FOLDER = ROOT / "dashboards"
@@ -66,3 +68,23 @@ def asked(name: str) -> Iterator[Asked]:
 def used_variables(text: str) -> set[str]:
     """The names of the variables in `text`."""
     return {one or other for one, other in _VARIABLE.findall(text)}
+
+
+def selectors(expr: str) -> list[tuple[str, str]]:
+    """(the series, its matchers) of every selector."""
+    return re.findall(r"\b([a-zA-Z_]\w*)\{([^}]*)\}", expr)
+
+
+def filled(text: str) -> str:
+    """`text` with every value of every variable."""
+    return _VARIABLE.sub(lambda found: EVERYTHING[found[1] or found[2]], text)
+
+
+each_dashboard = pytest.mark.parametrize("name", NAMES)
+each_panel = pytest.mark.parametrize(
+    "panel",
+    [pytest.param(p, id=f"{name}: {p['title']}") for name in NAMES for p in panels(load(name))],
+)
+each_expression = pytest.mark.parametrize(
+    "each", [pytest.param(e, id=f"{e.dashboard}: {e.where}") for n in NAMES for e in asked(n)]
+)
