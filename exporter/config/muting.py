@@ -120,14 +120,17 @@ def _inhibition(source: tuple[str, ...], target: tuple[str, ...]) -> Inhibition:
     return Inhibition.model_validate({"source": source, "target": target})
 
 
-_EXHAUSTED = (
+_REFUSED = 'alertname=~"PostgresConnectProbeRefused|PostgresWatcherRefused"'
+_FULL = (
     'alertname=~"PostgresConnectionsExhausted|PostgresConnectProbeRefused|PostgresWatcherRefused"'
 )
 _NOT_PAUSED = 'alertname!="PoolerPaused"'
-#: A full server refuses whoever looks at it, and what stands in front of a server that is full or
-#: gone waits. Somebody has been told already. A pause has another cause: a person ordered it.
+#: A server that refuses clients refuses whoever looks at it. What stands in front of one that is
+#: full or gone waits. Somebody has been told already. A pause is something that a person ordered.
+#: That a server was full when it was last seen says nothing of why it is not seen any more.
 DEFAULT_INHIBITIONS = (
-    _inhibition((_EXHAUSTED,), ('family=~"reachability|pooler"', _NOT_PAUSED)),
+    _inhibition((_REFUSED,), ('family="reachability"',)),
+    _inhibition((_FULL,), ('family="pooler"', _NOT_PAUSED)),
     _inhibition(
         ('family="reachability"', 'severity="critical"'),
         ('family=~"pooler|pooler_reachability"', _NOT_PAUSED),

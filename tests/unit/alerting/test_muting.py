@@ -195,6 +195,7 @@ def test_a_mute_is_a_silence_that_comes_back():
 
 MUTING = Muting(inhibitions=DEFAULT_INHIBITIONS)
 FULL = labels("PostgresWatcherRefused", severity="critical")
+SPENT = labels("PostgresConnectionsExhausted", severity="critical")
 AWAY = labels("PostgresServerUnreachableLong", family="reachability", severity="critical")
 SLOW = labels("PoolerWaitCritical", pooler="pgb", family="pooler", severity="critical")
 GONE = labels("PoolerUnreachable", pooler="pgb", family="pooler_reachability")
@@ -209,6 +210,8 @@ PAUSED = labels("PoolerPaused", pooler="pgb", family="pooler", severity="critica
         (SLOW, AWAY, "inhibited by PostgresServerUnreachableLong"),
         (GONE, AWAY, "inhibited by PostgresServerUnreachableLong"),
         (GONE, FULL, ""),
+        (AWAY, SPENT, ""),
+        (SLOW, SPENT, "inhibited by PostgresConnectionsExhausted"),
         (PAUSED, FULL, ""),
         (FULL, AWAY, ""),
         (AWAY, SLOW, ""),

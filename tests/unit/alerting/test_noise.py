@@ -38,8 +38,9 @@ def rule(name, severity, family="connections"):
 HIGH = rule("PostgresConnectionsHigh", "warning")
 FORECAST = rule("PostgresExhaustionForecast", "critical")
 FULL = rule("PostgresConnectionsExhausted", "critical")
+REFUSED = rule("PostgresConnectProbeRefused", "critical")
 AWAY = rule("PostgresServerUnreachable", "warning", "reachability")
-RULES = (HIGH, FORECAST, FULL, AWAY)
+RULES = (HIGH, FORECAST, FULL, REFUSED, AWAY)
 
 
 class Server:
@@ -124,10 +125,10 @@ def test_a_silence_over_an_open_incident_holds_repeats_and_lets_the_end_through(
 
 def test_refused_says_enough_for_one_that_cannot_be_reached():
     server = Server()
-    assert server.step(FULL) == [("pagerduty", OPENED), ("slack", OPENED)]
-    assert server.step(FULL, AWAY) == []
+    assert server.step(REFUSED) == [("pagerduty", OPENED), ("slack", OPENED)]
+    assert server.step(REFUSED, AWAY) == []
     assert server.muted() == {
-        "PostgresServerUnreachable": "inhibited by PostgresConnectionsExhausted"
+        "PostgresServerUnreachable": "inhibited by PostgresConnectProbeRefused"
     }
     assert server.step(AWAY) == [
         ("pagerduty", RESOLVED),
@@ -136,9 +137,15 @@ def test_refused_says_enough_for_one_that_cannot_be_reached():
     ]
 
 
+def test_that_it_was_full_when_last_seen_does_not_hide_that_it_is_gone():
+    server = Server()
+    server.step(FULL)
+    assert server.step(FULL, AWAY) == [("slack", OPENED)]
+
+
 def test_what_fires_on_another_server_inhibits_nothing_here():
     server = Server()
-    server.others = ({"alertname": FULL.name, "server": "other", "severity": "critical"},)
+    server.others = ({"alertname": REFUSED.name, "server": "other", "severity": "critical"},)
     assert server.step(AWAY) == [("slack", OPENED)]
 
 
