@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test soak lint types contracts simulate bench bench-launch bench-pooler bench-fleet reference dashboards chart dist clean
+.PHONY: help setup demo test soak lint types contracts simulate bench bench-delivery bench-launch bench-pooler bench-fleet reference dashboards chart dist clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ bench: setup  ## the figures of docs/performance.md
 bench-launch: setup  ## who pages before the first refusal, pgheadroom or the usual stack; 30 minutes
 	@sh tools/system-packages.sh
 	@$(BIN)/python bench/launch.py $(BENCH)
+
+bench-delivery: setup  ## from a decision to the receiver, with the disk in between
+	@$(BIN)/python bench/delivery.py $(BENCH)
 
 bench-fleet: setup  ## what a fleet of 50, 200 and 400 servers costs
 	@$(BIN)/python bench/fleet.py $(BENCH)
