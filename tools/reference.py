@@ -44,7 +44,11 @@ END = "<!-- end -->"
 Schema = Mapping[str, Any]
 SCHEMA: Schema = Config.model_json_schema()
 #: The settings that are times.
-_TIME = re.compile("timeout|interval|keepalives_idle")
+#: Which settings have a unit, as rows.parameters makes it of the server's own word.
+_UNITS_OF = (
+    (re.compile("timeout|interval|keepalives_idle"), "_seconds"),
+    (re.compile(r"_query_size$"), "_bytes"),
+)
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -269,7 +273,9 @@ def _settings() -> list[str]:
     """Every setting that is read, by the name that rows.parameters gives it."""
     sql = (files("exporter.sources") / "sql" / "parameters.sql").read_text(encoding="utf-8")
     names = re.findall(r"'(\w+)'", sql.partition("where name in")[2])
-    return [f"{name}_seconds" if _TIME.search(name) else name for name in names]
+    return [
+        name + next((end for what, end in _UNITS_OF if what.search(name)), "") for name in names
+    ]
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
