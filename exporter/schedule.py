@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Turn = Callable[[], Awaitable[None]]
 #: Seconds by which a turn may begin late: a timer grain, a busy loop, too small a machine.
 LATE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-WATCHDOG_SECONDS = 0.5
+WATCHDOG_SECONDS = 1.0
 OVERDUE_INTERVALS = 2.0
 #: When a turn is not only late but missing; the longest deadline of a turn is well below.
 MISSING_INTERVALS, MISSING_SECONDS = 3.0, 30.0
