@@ -8,12 +8,17 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
+from hypothesis import settings
 
 from exporter.demo.binaries import PostgresError, binaries
 from exporter.demo.postgres import EmbeddedPostgres, Setting
 from tests.support.binaries import MAJORS, installed, programs
 from tests.support.debian import MissingError
 from tests.support.pgbouncer import PgBouncer
+
+# No test is timed: a busy machine is not a defect. CI draws the same examples each time.
+settings.register_profile("untimed", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("untimed")
 
 StartPostgres = Callable[..., EmbeddedPostgres]
 StartPgBouncer = Callable[..., PgBouncer]
