@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 Key = TypeVar("Key")
 
@@ -23,9 +24,10 @@ LOCK = "Lock"
 WORK_WAITS = frozenset({LOCK, "LWLock", "IO", "IPC", "BufferPin", "Extension"})
 
 
-@dataclass(frozen=True, slots=True)
-class BackendGroup:
+class BackendGroup(NamedTuple):
     """Backends that share every label; `""` stands for what the catalog reports as NULL.
+
+    A tuple, because every poll makes as many as there are rows.
 
     `oldest_pid` is the backend with the longest time in its state, `stale` how many have been idle
     for longer than the server's `stale_after`. `own`: the session that looked is one of them.
@@ -67,22 +69,22 @@ class BackendGroup:
         return self.state == ACTIVE and self.wait_event_type in WORK_WAITS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Activity:
     """One reading: the server's clock (Unix seconds) and every backend, in groups."""
 
     at: float
     groups: tuple[BackendGroup, ...]
 
-    @property
+    @cached_property
     def clients(self) -> tuple[BackendGroup, ...]:
         """The groups whose backends hold a slot."""
         return tuple(group for group in self.groups if group.holds_slot)
 
-    @property
+    @cached_property
     def used(self) -> int:
         """Slots in use."""
-        return sum(group.backends for group in self.groups if group.holds_slot)
+        return sum(group.backends for group in self.clients)
 
 
 def count_by(

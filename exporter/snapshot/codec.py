@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
-from operator import attrgetter
+from dataclasses import asdict
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
 from exporter.snapshot.history import History, Sample
 from exporter.snapshot.server import ServerFacts, SessionCounters, Snapshot
 from exporter.snapshot.slots import Limits
-
-_COLUMNS = tuple(each.name for each in fields(BackendGroup))
-#: `asdict` of a thousand groups takes longer than the poll that read them.
-_values = attrgetter(*_COLUMNS)
 
 
 def snapshot_to_json(snapshot: Snapshot) -> str:
@@ -24,8 +19,8 @@ def snapshot_to_json(snapshot: Snapshot) -> str:
         "taken_at": snapshot.taken_at,
         "poll_seconds": snapshot.poll_seconds,
         "at": snapshot.activity.at,
-        "columns": _COLUMNS,
-        "groups": [_values(group) for group in snapshot.activity.groups],
+        "columns": BackendGroup._fields,
+        "groups": snapshot.activity.groups,
         "facts": asdict(snapshot.facts),
         "sessions": sessions
         and [sessions.sessions, sessions.abandoned, sessions.fatal, sessions.killed],
