@@ -123,8 +123,7 @@ class Watcher:
         if holds:
             self._held_at[prefix] = now
         elif now - self._held_at.get(prefix, now) > KEEP_FIRING:
-            del self._held_at[prefix]
-            self._ended_at[prefix] = now
+            self._ended_at[prefix] = self._held_at.pop(prefix)
 
 
 def pages(held: Sequence[float]) -> int:

@@ -51,6 +51,17 @@ class Incident:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def quiet_since(self) -> float | None:
+        """When the last of its conditions ceased: `keep_firing_for` before it ended.
+
+        None while it goes on.
+        """
+        if self.ended_at is None:
+            return None
+        ceased = (each.keep_firing_since for each in self.alerts)
+        return max((self.ended_at if at is None else at for at in ceased), default=self.ended_at)
+
+    @property
     def believed(self) -> bool:
         """Whether some receiver was told that it is open, and nothing else since."""
         return any(telling.severity is not None for telling in self.told.values())

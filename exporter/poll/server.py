@@ -10,6 +10,7 @@ from typing import Protocol
 
 from exporter.alerting.alerter import Alerter, Decision
 from exporter.alerting.board import Entry
+from exporter.alerting.incidents import Incident
 from exporter.alerting.message import Before
 from exporter.config.server import Forecast, Polling
 from exporter.metrics.families import Families
@@ -78,7 +79,8 @@ class Watch(Turns[ServerState]):
         self._forecaster = Forecaster(plan.forecast)
         self._caps = Caps()
         self._holdings: deque[tuple[float, dict[HolderKey, int]]] = deque()
-        self._ended_at: float | None = None
+        self._quiet_since: float | None = None
+        """When the conditions of the last connections incident ceased."""
         self._history = History(retentions=retentions(plan.forecast))
         self._restore()
         desk.board.put(Entry(self._state, book=self._book))
@@ -161,7 +163,7 @@ class Watch(Turns[ServerState]):
             failure=None,
             failing_since=None,
             growth_per_second=growth_per_second(self._history, growth_window),
-            forecasts=self._forecaster.update(self._history, usable, self._ended_at),
+            forecasts=self._forecaster.update(self._history, usable, self._quiet_since),
         )
 
     async def _probe(self, now: float) -> Probe:
@@ -175,9 +177,13 @@ class Watch(Turns[ServerState]):
     def _put(self, families: Families, now: float) -> None:
         self._desk.board.put(Entry(self._state, families, self._book, self._before(now)))
 
-    def _decided(self, decision: Decision, now: float) -> None:
-        if any(incident.family == "connections" for incident in decision.ended):
-            self._ended_at = now
+    def _decided(self, decision: Decision) -> None:
+        for incident in decision.ended:
+            self._remember_end(incident)
+
+    def _remember_end(self, incident: Incident) -> None:
+        if incident.family == "connections":
+            self._quiet_since = incident.quiet_since
 
     def _kept(self) -> dict[str, str]:
         """The book, the history and the last snapshot."""
@@ -208,6 +214,8 @@ class Watch(Turns[ServerState]):
         load, now = self._desk.journal.load, self._desk.clock()
         try:
             self._restore_book()
+            for incident in self._book.incidents.values():
+                self._remember_end(incident)
             for sample in history_from_json(load(f"history/{self.key}") or "[]", now):
                 self._history.add(sample)
             text = load(f"snapshot/{self.key}")

@@ -163,7 +163,7 @@ class Turns(ABC, Generic[State]):
         """Who held what a while ago."""
         return None
 
-    def _decided(self, decision: Decision, now: float) -> None:
+    def _decided(self, decision: Decision) -> None:
         """A place to remember what was decided."""
 
     def _kept(self) -> dict[str, str]:
@@ -223,7 +223,7 @@ class Turns(ABC, Generic[State]):
         )
         self._book = decision.book
         self._desk.quiet.fires(self.key, decision.firing)
-        self._decided(decision, now)
+        self._decided(decision)
         self._put(families, now)
         if decision.notifications or decision.ended:
             self._saved_at = now

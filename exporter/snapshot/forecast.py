@@ -122,8 +122,8 @@ class Forecaster:
     ) -> dict[str, float]:
         """Seconds until `usable` slots are used, by window, where the gates hold; call once a poll.
 
-        What happened before `breakout_floor_since`, the end of the last incident, is no reference
-        for a new high: its peak would hide the next ramp.
+        What happened before `breakout_floor_since`, when the conditions of the last incident
+        ceased, is no reference for a new high: its peak would hide the next ramp.
         """
         found = {}
         for name, watch in self._watches.items():
