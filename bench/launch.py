@@ -2,7 +2,8 @@
 
 On one Postgres, through one ramp, side by side: pgheadroom as it comes, and postgres_exporter
 with a Prometheus that scrapes and evaluates every 15 s, another every 5 s, and an Alertmanager with
-the defaults of its documentation behind each.
+the defaults of its documentation behind each; and a third that is tuned for this, 5 s and no wait.
+The ramps run at the same time, each on a server of its own.
 """
 
 from __future__ import annotations
@@ -10,89 +11,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import math
 import os
-import subprocess
+import statistics
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from bench import peer as peers
+from bench.chains import DIRECT, LEVELS, Chain, ours, process, usual
 from bench.report import PAGE, revision, write
 from exporter.demo.clients import Launch
 from exporter.demo.postgres import EmbeddedPostgres, PostgresError
-from exporter.demo.receiver import Receiver
-from exporter.demo.watcher import Watcher, WatcherError, free_address
+from exporter.demo.watcher import WatcherError, free_address
 
 MAX_CONNECTIONS, USABLE = 100, 97
 CALM_SECONDS, AFTER_SECONDS = 20.0, 120.0
 #: (clients at the beginning, clients at the end, seconds between).
 RAMPS = ((8, 240, 90.0), (40, 240, 300.0), (40, 240, 900.0))
-INTERVALS = (15, 5)
-LEVELS = {"70 %": 0.70, "85 %": 0.85}
+#: (seconds between scrapes and evaluations, seconds that Alertmanager gathers a group).
+USUAL = ((15, 30), (5, 30), (5, 0))
 _LOOK_SECONDS, _STOP_SECONDS = 0.2, 10.0
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_OURS = {"70 %": "PostgresConnectionsHigh", "85 %": "PostgresConnectionsCritical"}
-
-
-class Hook:
-    """Where an Alertmanager posts: notes when each alert was first told of, by the steady clock."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, float] = {}
-        told = self.told
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                at = time.monotonic()
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                for alert in json.loads(body)["alerts"]:
-                    told.setdefault(alert["labels"]["alertname"], at)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[Hook]:
-        """Listening, until the block ends."""
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
-
-
-@dataclass
-class Chain:
-    """One way from the server to a person: when its alerts fired, and when somebody was told."""
-
-    name: str
-    alerts: Callable[[], set[str]]
-    """The names of the alerts that fire now."""
-    told: Callable[[], dict[str, float]]
-    fired: dict[str, float] = field(default_factory=dict)
-
-    def look(self) -> None:
-        """Note what fires for the first time."""
-        with contextlib.suppress(OSError, ValueError):
-            for name in self.alerts():
-                self.fired.setdefault(name, time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -105,112 +48,6 @@ class Row:
     fired: dict[str, float | None]
     told: dict[str, float | None]
     lead: float | None
-
-
-def _get(url: str) -> object:
-    with _DIRECT.open(url, timeout=5) as answer:
-        return json.loads(answer.read())
-
-
-def _firing(url: str) -> set[str]:
-    """What fires, of an API that is Prometheus' or like it."""
-    answer = _get(f"{url}/api/v1/alerts")
-    found = answer["data"]["alerts"] if isinstance(answer, dict) else []
-    return {each["labels"]["alertname"] for each in found if each["state"] == "firing"}
-
-
-@contextlib.contextmanager
-def _process(command: Sequence[str], log: Path, **environ: str) -> Iterator[None]:
-    with log.open("wb") as out, subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-        cwd=log.parent, env={"PATH": os.defpath, **environ},
-    ) as process:  # fmt: skip
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-@contextlib.contextmanager
-def _usual(folder: Path, target: str, interval: int) -> Iterator[Chain]:
-    """Prometheus every `interval` seconds, Alertmanager as documented, and who is told."""
-    folder.mkdir()
-    prom, manager = free_address(), free_address()
-    rules = [
-        {
-            "alert": level,
-            "expr": "sum by (instance) (pg_stat_activity_count) / on (instance)"
-            f" pg_settings_max_connections > {value}",
-        }
-        for level, value in LEVELS.items()
-    ]
-    with Hook().open() as hook:
-        # The example of Alertmanager's documentation; an alert is told 30 s after its group began.
-        route = {"receiver": "hook", "group_by": ["alertname"], "group_wait": "30s",
-                 "group_interval": "5m", "repeat_interval": "4h"}  # fmt: skip
-        receiver = {"name": "hook", "webhook_configs": [{"url": hook.url}]}
-        files = {
-            "rules.yaml": {"groups": [{"name": "g", "rules": rules}]},
-            "alertmanager.yaml": {"route": route, "receivers": [receiver]},
-            "prometheus.yaml": {
-                "global": {
-                    "scrape_interval": f"{interval}s",
-                    "evaluation_interval": f"{interval}s",
-                },
-                "rule_files": ["rules.yaml"],
-                "scrape_configs": [{"job_name": "pg", "static_configs": [{"targets": [target]}]}],
-                "alerting": {"alertmanagers": [{"static_configs": [{"targets": [manager]}]}]},
-            },
-        }
-        for name, document in files.items():
-            (folder / name).write_text(yaml.safe_dump(document))
-        with (
-            _process(["prometheus-alertmanager", "--config.file=alertmanager.yaml",
-                      f"--storage.path={folder / 'am'}", f"--web.listen-address={manager}",
-                      "--cluster.listen-address="], folder / "alertmanager.log"),
-            _process(["prometheus", "--config.file=prometheus.yaml",
-                      f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={prom}"],
-                     folder / "prometheus.log"),
-        ):  # fmt: skip
-            name = f"postgres_exporter, Prometheus {interval} s, Alertmanager"
-            yield Chain(name, lambda: _firing(f"http://{prom}"), lambda: dict(hook.told))
-
-
-@contextlib.contextmanager
-def _ours(folder: Path, postgres: EmbeddedPostgres) -> Iterator[Chain]:
-    """The installed command as it comes; a page tells of both levels, and the forecast's too."""
-    folder.mkdir()
-    with Receiver() as receiver:
-        document = {
-            "servers": [{"name": "shop", "dsn": postgres.dsn("pgheadroom"),
-                         "probe": {"credentials": {"dsn": postgres.dsn("app")}}}],
-            "receivers": [
-                {"name": "slack", "type": "slack", "webhook_url": receiver.slack_url},
-                {"name": "pagerduty", "type": "pagerduty", "routing_key": "k" * 32,
-                 "url": receiver.pagerduty_url},
-            ],
-        }  # fmt: skip
-
-        def told() -> dict[str, float]:
-            """The first message of each kind: a warning is told in Slack, the rest by page."""
-            found: dict[str, float] = {}
-            for message in receiver.messages:
-                level = "85 %" if message.is_page else "70 %"
-                found.setdefault(level, message.at)
-            return found
-
-        def firing() -> set[str]:
-            names = {name: level for level, name in _OURS.items()}
-            return {names.get(name, name) for name in _firing(watcher.url)}
-
-        watcher = Watcher(yaml.safe_dump(document), folder, free_address())
-        with watcher:
-            watcher.wait_until_ready()
-            yield Chain("pgheadroom", firing, told)
 
 
 async def _replay(launch: Launch, chains: Sequence[Chain]) -> None:
@@ -251,10 +88,11 @@ def measure(ramp: tuple[int, int, float], speed: float) -> list[Row]:
         target = free_address()
         exporter = [str(peers.postgres_exporter()), f"--web.listen-address={target}"]
         log, dsn = folder / "exporter.log", postgres.dsn("peer", sslmode="disable")
-        stack.enter_context(_process(exporter, log, DATA_SOURCE_NAME=dsn))
-        chains = [stack.enter_context(_ours(folder / "own", postgres))]
+        stack.enter_context(process(exporter, log, DATA_SOURCE_NAME=dsn))
+        chains = [stack.enter_context(ours(folder / "own", postgres))]
         chains += [
-            stack.enter_context(_usual(folder / f"every{each}", target, each)) for each in INTERVALS
+            stack.enter_context(usual(folder / f"{each}s-{wait}s", target, each, wait))
+            for each, wait in USUAL
         ]
         _wait_until_seen(target)
         launch = Launch("127.0.0.1", postgres.port, start, end, seconds / speed)
@@ -266,7 +104,7 @@ def _wait_until_seen(target: str) -> None:
     """Return once the exporter counts sessions: a peer that sees nothing would be no comparison."""
     until = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), _DIRECT.open(f"http://{target}/metrics") as answer:
+        with contextlib.suppress(OSError), DIRECT.open(f"http://{target}/metrics") as answer:
             if b"\npg_stat_activity_count{" in answer.read():
                 return
         time.sleep(_LOOK_SECONDS)
@@ -299,7 +137,7 @@ def _after(at: float | None, crossed: float) -> float | None:
     return None if at is None else at - crossed
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], runs: int) -> str:
     """The table for docs/performance.md."""
     head = (
         "| ramp, first refusal | who | 70 %: fires | told | 85 %: fires | told | before refusal |"
@@ -309,38 +147,74 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = [_cell(each[level]) for level in LEVELS for each in (row.fired, row.told)]
         ramp = f"{row.ramp}, {row.refused_after:.1f} s"
         lines.append(f"| {ramp} | {row.chain} | {' | '.join(cells)} | {_cell(row.lead)} |")
-    load = os.getloadavg()[0]
-    return "\n".join([*lines, "", f"- {os.cpu_count()} cores, load average {load:.1f}",
-                      f"- revision {revision()}"])  # fmt: skip
+    notes = (
+        f"- medians of {runs} runs; the ramps ran at the same time, each on a server of its own",
+        f"- {os.cpu_count()} cores, load average {os.getloadavg()[2]:.1f}",
+        f"- revision {revision()}",
+    )
+    return "\n".join([*lines, "", *notes])
 
 
 def _cell(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:+.1f} s"
 
 
-def main() -> int:
-    """Measure, print, and with `--write` put the table into the page."""
+def middle(runs: Sequence[Row]) -> Row:
+    """The medians of the runs of one ramp and chain; None where most of them have none."""
+    first = runs[0]
+    return Row(
+        first.ramp,
+        first.chain,
+        statistics.median(run.refused_after for run in runs),
+        {level: _median([run.fired[level] for run in runs]) for level in LEVELS},
+        {level: _median([run.told[level] for run in runs]) for level in LEVELS},
+        _median([run.lead for run in runs]),
+    )
+
+
+def _median(found: Sequence[float | None]) -> float | None:
+    """What did not happen counts as later than everything that did."""
+    value = statistics.median(math.inf if each is None else each for each in found)
+    return None if math.isinf(value) else value
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speed", type=float, default=1.0, help="ramps this many times shorter")
     parser.add_argument("--only", type=int, choices=range(len(RAMPS)), help="one ramp, from 0")
+    parser.add_argument("--runs", type=int, default=3, help="of each ramp, one after another")
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def _run(ramp: tuple[int, int, float], options: argparse.Namespace) -> list[list[Row]]:
+    """The rows of every run of one ramp."""
+    found = []
+    for turn in range(1, options.runs + 1):
+        seconds = ramp[2] / options.speed
+        words = f"{ramp[0]} to {ramp[1]} clients in {seconds:.0f} s, run {turn} of {options.runs}"
+        print(words, flush=True)
+        found.append(measure(ramp, options.speed))
+        print("\n".join(map(str, found[-1])), flush=True)
+    return found
+
+
+def main() -> int:
+    """Measure, print, and with `--write` put the table into the page."""
+    options = _options()
     ramps = RAMPS if options.only is None else (RAMPS[options.only],)
-    rows: list[Row] = []
     try:
-        for ramp in ramps:
-            print(
-                f"{ramp[0]} to {ramp[1]} clients in {ramp[2] / options.speed:.0f} s …", flush=True
-            )
-            rows += measure(ramp, options.speed)
+        with ThreadPoolExecutor(len(ramps)) as pool:
+            found = list(pool.map(lambda ramp: _run(ramp, options), ramps))
     except (PostgresError, peers.PeerError, WatcherError, OSError, TimeoutError) as error:
         print(f"bench-launch: {error}", file=sys.stderr)
         return 2
-    text = markdown(rows)
+    rows = [middle(runs) for each in found for runs in zip(*each, strict=True)]
+    text = markdown(rows, options.runs)
     print(text)
     if options.write:
         write(PAGE, text, "bench-launch")
-    ours = [row for row in rows if row.chain == "pgheadroom"]
+    ours = [row for each in found for run in each for row in run if row.chain == "pgheadroom"]
     return 0 if all(row.lead is not None and row.lead > 0 for row in ours) else 1
 
 
