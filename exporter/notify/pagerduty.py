@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from exporter.alerting.notification import Notification, Severity, Transition
 from exporter.config.alerting import PagerDutyReceiver
 from exporter.notify import words
-from exporter.notify.http import Poster, Reply, secret
+from exporter.notify.http import Reply, secret
+from exporter.notify.posting import Posting
 from exporter.notify.receiver import Pace, Reason
 
 #: "The maximum size of a payload is 512 KB"; decimal, as Alertmanager reads it too.
@@ -30,7 +31,7 @@ _HINTS = {
 }
 
 
-class PagerDuty:
+class PagerDuty(Posting[PagerDutyReceiver]):
     """One integration of a PagerDuty service."""
 
     #: Half of the 120 a minute and key that the vendor allows, and a burst for the night when a
@@ -38,20 +39,6 @@ class PagerDuty:
     pace: ClassVar[Pace] = Pace(per_second=1.0, burst=20)
     #: Nobody is to be woken for what is over.
     tells_missed: ClassVar[bool] = False
-
-    def __init__(self, config: PagerDutyReceiver) -> None:
-        self._config = config
-        self._poster = Poster(config.timeout)
-
-    @property
-    def name(self) -> str:
-        """The receiver's name in the configuration."""
-        return self._config.name
-
-    @property
-    def send_resolved(self) -> bool:
-        """Whether it is told that an incident has ended."""
-        return self._config.send_resolved
 
     def send(self, notification: Notification, *, minimal: bool = False) -> None:
         """Send one event; a test is triggered and resolved again.

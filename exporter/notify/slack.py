@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from exporter.alerting.notification import Notification
 from exporter.config.alerting import SlackReceiver
-from exporter.notify.http import Poster, Reply, secret
+from exporter.notify.http import Reply, secret
+from exporter.notify.posting import Posting
 from exporter.notify.receiver import Pace, Reason
 from exporter.notify.slack_message import payload
 
@@ -50,27 +51,13 @@ _HINTS = {
 }
 
 
-class Slack:
+class Slack(Posting[SlackReceiver]):
     """One incoming webhook."""
 
     #: One message a second and channel ("Rate limits"), with some distance kept: networks jitter.
     pace: ClassVar[Pace] = Pace(per_second=0.95)
     #: A channel is a record: what came and went unseen belongs in it.
     tells_missed: ClassVar[bool] = True
-
-    def __init__(self, config: SlackReceiver) -> None:
-        self._config = config
-        self._poster = Poster(config.timeout)
-
-    @property
-    def name(self) -> str:
-        """The receiver's name in the configuration."""
-        return self._config.name
-
-    @property
-    def send_resolved(self) -> bool:
-        """Whether it is told that an incident has ended."""
-        return self._config.send_resolved
 
     def send(self, notification: Notification, *, minimal: bool = False) -> None:
         """Post one message; accepted is status 200 with the body `ok` and nothing else.

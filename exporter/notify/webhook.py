@@ -21,7 +21,8 @@ from exporter.notify.alert_json import (
     rule_annotations,
     rule_labels,
 )
-from exporter.notify.http import Poster, Reply, secret
+from exporter.notify.http import Reply, secret
+from exporter.notify.posting import Posting
 from exporter.notify.receiver import Pace, Reason
 
 _SUCCESS = range(200, 300)
@@ -34,27 +35,13 @@ _HINTS = {
 }
 
 
-class Webhook:
+class Webhook(Posting[WebhookReceiver]):
     """One address."""
 
     #: As with the others: what opens at once is told at once, a storm is spread.
     pace: ClassVar[Pace] = Pace(per_second=10.0, burst=50)
     #: Its program may keep a record; what came and went unseen belongs in it.
     tells_missed: ClassVar[bool] = True
-
-    def __init__(self, config: WebhookReceiver) -> None:
-        self._config = config
-        self._poster = Poster(config.timeout)
-
-    @property
-    def name(self) -> str:
-        """The receiver's name in the configuration."""
-        return self._config.name
-
-    @property
-    def send_resolved(self) -> bool:
-        """Whether it is told that an incident has ended."""
-        return self._config.send_resolved
 
     def send(self, notification: Notification, *, minimal: bool = False) -> None:
         """Post one message; a test is posted as firing, and again as resolved.
