@@ -16,7 +16,7 @@ from exporter.config.alerting import Rules
 from exporter.config.credentials import Credentials
 from exporter.config.difference import difference, kept_fixed
 from exporter.config.errors import ConfigError, Problem
-from exporter.config.files import LOOK_SECONDS, Changes, fingerprint
+from exporter.config.files import Changes, fingerprint
 from exporter.config.load import load
 from exporter.config.model import Config
 from exporter.rules.evaluate import RuleSet
@@ -119,7 +119,7 @@ class Reloader:
         changes = Changes(await self._fingerprint())
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._asked.wait(), changes.pause)
             found = await self._fingerprint()
             changed = self._config.watch and changes.look(found)
             if self._asked.is_set() or changed:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from exporter.alerting.notification import Severity
 from exporter.rules.model import Element, Result, Rule
+from exporter.snapshot.compact import compact_json
 
 
 class AlertState(StrEnum):
@@ -137,7 +138,7 @@ def _unseen(rule: Rule, alert: Alert, now: float) -> Alert | None:
 
 def alerts_to_json(alerts: Alerts) -> str:
     """Text from which `alerts_from_json` makes equal alerts."""
-    return json.dumps([asdict(alert) for alert in alerts.values()], separators=(",", ":"))
+    return compact_json([*alerts.values()])
 
 
 def alerts_from_json(text: str) -> dict[str, Alert]:

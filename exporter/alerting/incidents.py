@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.alerting.alerts import Alert, AlertState
@@ -17,6 +17,7 @@ from exporter.alerting.notification import Severity, Transition
 from exporter.alerting.routing import Routing
 from exporter.alerting.telling import Telling, telling_from
 from exporter.alerting.telling import advance as advance_telling
+from exporter.snapshot.compact import compact_json
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import Reason, ServerState
 
@@ -195,7 +196,7 @@ def _audible(incident: Incident, told: Told) -> Incident:
 
 def incidents_to_json(incidents: Incidents) -> str:
     """Text from which `incidents_from_json` makes equal incidents."""
-    return json.dumps([asdict(each) for each in incidents.values()], separators=(",", ":"))
+    return compact_json([*incidents.values()])
 
 
 def incidents_from_json(text: str) -> dict[str, Incident]:

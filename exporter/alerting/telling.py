@@ -200,7 +200,7 @@ def _again(seen: Telling, manner: Manner, now: float) -> bool:
 
 
 def telling_from(raw: Mapping[str, Any]) -> Telling:
-    """The telling of which `raw` is `asdict`, as JSON gives it back.
+    """The telling of which `raw` is the JSON.
 
     Raises:
         ValueError, TypeError: it is none.

@@ -13,9 +13,10 @@ from pathlib import Path
 from exporter.config.include import included_files
 from exporter.config.model import Config
 
-#: Seconds from one look to the next; a change counts once two looks agree on it, so that a file
-#: that is still being written, or half of a set of files, is not taken.
-LOOK_SECONDS = 2.0
+#: Seconds from one look to the next. A change counts once a second look agrees on it, so that a
+#: file that is still being written, or half of a set of files, is not taken.
+LOOK_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 
 
 def fingerprint(path: Path, config: Config) -> str:
@@ -41,6 +42,11 @@ class Changes:
     def __init__(self, known: str) -> None:
         self._known = known
         self._seen = known
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return LOOK_SECONDS if self._seen == self._known else AGAIN_SECONDS
 
     def look(self, found: str) -> bool:
         """Whether there is a change to act on: `found` differs and is what the last look found."""

@@ -6,10 +6,10 @@ all of its labels. Ages are seconds by the server's own clock, never by ours.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 Key = TypeVar("Key")
@@ -91,7 +91,8 @@ def count_by(
     groups: Iterable[BackendGroup], key: Callable[[BackendGroup], Key]
 ) -> Mapping[Key, int]:
     """Backends per `key(group)`, largest first."""
-    counts: Counter[Key] = Counter()
+    counts: dict[Key, int] = {}
     for group in groups:
-        counts[key(group)] += group.backends
-    return dict(counts.most_common())
+        label = key(group)
+        counts[label] = counts.get(label, 0) + group.backends
+    return dict(sorted(counts.items(), key=itemgetter(1), reverse=True))

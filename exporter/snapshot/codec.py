@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
+from exporter.snapshot.compact import compact_json
 from exporter.snapshot.history import History, Sample
 from exporter.snapshot.server import ServerFacts, SessionCounters, Snapshot
 from exporter.snapshot.slots import Limits
@@ -21,11 +21,11 @@ def snapshot_to_json(snapshot: Snapshot) -> str:
         "at": snapshot.activity.at,
         "columns": BackendGroup._fields,
         "groups": snapshot.activity.groups,
-        "facts": asdict(snapshot.facts),
+        "facts": snapshot.facts,
         "sessions": sessions
         and [sessions.sessions, sessions.abandoned, sessions.fatal, sessions.killed],
     }
-    return json.dumps(raw, separators=(",", ":"))
+    return compact_json(raw)
 
 
 def snapshot_from_json(text: str) -> Snapshot:
@@ -56,7 +56,7 @@ def _snapshot(raw: dict[str, Any]) -> Snapshot:
 
 def history_to_json(history: History) -> str:
     """Text from which `history_from_json` makes the ring again, to a tenth of a second."""
-    return json.dumps([[round(each.at, 1), each.used] for each in history], separators=(",", ":"))
+    return compact_json([(round(each.at, 1), each.used) for each in history])
 
 
 def history_from_json(text: str, now: float) -> History:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from exporter.snapshot.activity import Activity, BackendGroup
@@ -53,6 +54,7 @@ class Names:
         )
 
 
+@lru_cache(maxsize=4096)  # the same few come with every row of every poll
 def text(raw: bytes | None) -> str:
     r"""`raw` as people read it, "" for NULL.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.config.files import Changes, fingerprint
+from exporter.config.files import AGAIN_SECONDS, LOOK_SECONDS, Changes, fingerprint
 from exporter.config.model import Config
 
 
@@ -70,3 +70,12 @@ def test_a_change_counts_once_two_looks_agree_and_only_once():
     changes = Changes("a")
     looks = [changes.look(found) for found in ("a", "b", "c", "c", "c", "d", "c", "c", "a", "a")]
     assert looks == [False, False, False, True, False, False, False, False, False, True]
+
+
+def test_a_change_is_looked_at_again_soon():
+    changes = Changes("a")
+    pauses = [changes.pause]
+    for found in ("b", "b", "b"):
+        changes.look(found)
+        pauses.append(changes.pause)
+    assert pauses == [LOOK_SECONDS, AGAIN_SECONDS, LOOK_SECONDS, LOOK_SECONDS]
