@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# Most tests wait for real seconds to pass, so there may be more at once than there are cores.
+WORKERS ?= 3
 
 .PHONY: help setup demo test soak lint types contracts simulate bench bench-delivery bench-launch bench-pooler bench-fleet reference dashboards chart dist clean
 
@@ -17,9 +19,9 @@ setup: .venv/.ready  ## a .venv with everything from the lock
 demo: setup  ## a product launch against an embedded Postgres, and the page that comes before the refusal
 	@$(BIN)/pgheadroom demo $(DEMO)
 
-test: setup  ## everything, on real servers (TESTS="-k name" for a part)
+test: setup  ## everything, on real servers (TESTS="-k name" for a part, WORKERS=0 for one at a time)
 	@sh tools/system-packages.sh
-	@$(BIN)/pytest $(TESTS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 soak: setup  ## what takes long: killed at every 50 ms after a threshold is crossed
 	@sh tools/system-packages.sh
@@ -36,7 +38,7 @@ contracts: setup  ## who may import whom
 	@$(BIN)/lint-imports
 
 simulate: setup  ## the false pages and leads of docs/forecast.md
-	@$(BIN)/python tools/simulate.py $(SIMULATE)
+	@$(BIN)/python -m tools.simulation $(SIMULATE)
 
 bench-pooler: setup  ## what a poll costs a PgBouncer
 	@$(BIN)/python bench/pooler.py $(BENCH)

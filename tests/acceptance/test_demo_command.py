@@ -75,7 +75,7 @@ def gone(pid: int) -> bool:
     return state == "Z"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(18)
 def test_the_page_comes_before_the_first_refusal(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "5") as (process, output):
         status = process.wait(SECONDS)
@@ -94,7 +94,7 @@ def test_the_page_comes_before_the_first_refusal(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["demo.txt"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(14)
 def test_kept_up_it_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     with demo(tmp_path, "--speed", "8", "--keep") as (process, output):
         wait_for_text(process, output, "Ctrl-C stops everything")

@@ -20,7 +20,7 @@ def delivered(seen: Samples, receiver: str) -> float:
     return seen.one("pgheadroom_notifications_total", receiver=receiver, outcome="delivered")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 def test_after_an_outage_a_receiver_is_told_what_still_matters_in_order(tmp_path, start_postgres):
     """What was over before anybody heard of it wakes nobody; what is open is told."""
     over = prepare(start_postgres(18, max_connections=20))
@@ -59,7 +59,7 @@ def test_after_an_outage_a_receiver_is_told_what_still_matters_in_order(tmp_path
         assert len([text for text in texts if "still" in text]) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(6)
 def test_what_a_receiver_refuses_for_good_is_told_through_the_others(tmp_path, start_postgres):
     server = prepare(start_postgres(18, max_connections=20))
     with HttpReceiver() as good, contextlib.ExitStack() as stack:

@@ -55,7 +55,7 @@ def test_a_server_frozen_for_four_seconds_is_late_and_nothing_else(tmp_path, sta
             assert [(e.action, e.server) for e in events(receiver)] == [("trigger", "full")]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_a_server_frozen_for_long_is_unreachable_and_its_incident_goes_on(tmp_path, start_postgres):
     server = prepare(start_postgres(16, **SETTINGS))
     with HttpReceiver() as receiver, contextlib.ExitStack() as clients:

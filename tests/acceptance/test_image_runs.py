@@ -15,7 +15,7 @@ from tests.support.peers import get
 from tests.support.receivers import eventually
 from tests.support.watching import POLLING, Samples, prepare, watched
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow(60), pytest.mark.timeout(1200)]
 TOOLS = ("pip", "pip3", "uv", "gcc", "cc", "make", "ld", "as", "easy_install")
 
 

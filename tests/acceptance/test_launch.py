@@ -155,7 +155,7 @@ async def just_started(start: StartPostgres, installed: Sequence[str], folder: P
         return lead
 
 
-@pytest.mark.slow
+@pytest.mark.slow(150)
 @pytest.mark.timeout(400)
 def test_three_launches_are_paged_before_the_first_refusal(
     start_postgres, installed, tmp_path, record_property
@@ -179,7 +179,7 @@ def test_three_launches_are_paged_before_the_first_refusal(
     assert statistics.median(leads) >= 15, leads
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 @pytest.mark.timeout(200)
 def test_thirty_idle_clients_are_no_reason_to_speak(start_postgres, installed, tmp_path):
     """Ten minutes at ten times the speed: every interval and window is a tenth."""

@@ -20,7 +20,7 @@ TOGETHER = 12
 USABLE = 17
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.timeout(400)
 def test_killed_after_the_crossing_nothing_is_lost(start_postgres, tmp_path):
     server = prepare(start_postgres(16, max_connections=MAX_CONNECTIONS))
@@ -30,7 +30,7 @@ def test_killed_after_the_crossing_nothing_is_lost(start_postgres, tmp_path):
 
 
 @SOAK
-@pytest.mark.slow
+@pytest.mark.slow(400)
 @pytest.mark.timeout(3600)
 def test_killed_at_the_whole_grid_nothing_is_lost(start_postgres, tmp_path, record_property):
     server = prepare(start_postgres(16, max_connections=MAX_CONNECTIONS))

@@ -102,7 +102,7 @@ def agree(watch: Watching, prom: Prometheus, *names: str) -> None:
         raise AssertionError(f"{error}:\n{said}\n{watch.log}") from None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(35)
 @pytest.mark.timeout(300)
 def test_both_engines_agree_through_a_launch_and_a_cut(start_postgres, tmp_path):
     server = prepare(start_postgres(16, max_connections=SLOTS + 3))

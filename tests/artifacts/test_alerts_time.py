@@ -174,7 +174,7 @@ def compare(folder: Path, cases: list[tuple[list[Phase], ...]]) -> Counter[str]:
     return sum((fired for _, fired in made), Counter())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 @settings(
     max_examples=3,
     deadline=None,

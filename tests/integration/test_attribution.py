@@ -99,7 +99,7 @@ def begin(client):
     return one(client, "select pg_backend_pid()")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("suite", SUITES)
 @looped
 async def test_no_wrong_attribution_under_full_speed(suite, postgres16, start_pgbouncer):
