@@ -123,7 +123,7 @@ def measure(stage: Stage, servers: int, holes: int) -> Run:
     with BlackHoles(holes) as black:
         dsns = [*stage.dsns(servers - holes), *black.dsns()]
         entries = [{"name": f"server-{n:03d}", "dsn": dsn} for n, dsn in enumerate(dsns)]
-        with watcher(entries, INTERVAL_SECONDS) as program:
+        with watcher(entries, interval=INTERVAL_SECONDS, busy_interval=INTERVAL_SECONDS) as program:
             say(f"{servers} servers: waiting for the first polls")
             time.sleep(WARM_SECONDS)
             say(f"{servers} servers: measuring for {SPAN_SECONDS:.0f} s")

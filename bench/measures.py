@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median, quantiles
 
 from bench.procfs import cpu_ms, memory_mib, reaped_ms
-from bench.setting import INTERVAL_SECONDS, Program, Session, scrape
+from bench.setting import Program, Session, scrape
 
 COUNT = "SELECT count(*) FROM pg_stat_get_activity(NULL)"
 HELD = "select count(*) from pg_stat_activity where usename = %s"
@@ -65,6 +65,8 @@ class Stage:
     backend: int
     postmaster: int
     session: Session
+    interval: float
+    """Seconds between polls."""
 
     def forked(self) -> float:
         """CPU of the postmaster and of every backend that has ended, in milliseconds."""
@@ -79,7 +81,7 @@ def measure_polls(stage: Stage, rounds: int, progress: Progress) -> Polls:
     own, backend = cpu_ms(stage.program.pid), cpu_ms(stage.backend)
     for turn in range(1, rounds + 1):
         # Midway between two polls, as far from warm caches as those are from one another.
-        time.sleep(INTERVAL_SECONDS / 3)
+        time.sleep(stage.interval / 3)
         polls.count.append(_count(stage.session))
         held = stage.session.execute(HELD, ("pgheadroom",)).fetchone()
         polls.held.append(int(str(held[0])) if held else 0)

@@ -19,13 +19,26 @@ from bench.crowd import DATABASES, ROLES
 from exporter.demo.postgres import EmbeddedPostgres
 from exporter.demo.watcher import child_environment, free_address
 
-INTERVAL_SECONDS = 2.0
 _START_SECONDS, _STOP_SECONDS, _CROWD_SECONDS = 30.0, 10.0, 60.0
 Session = psycopg.Connection[tuple[object, ...]]
 
 
 class BenchError(Exception):
     """The stage could not be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How full the server is: `slots` for each backend; polls then come every `interval` s."""
+
+    words: str
+    slots: float
+    interval: float
+
+
+#: pgheadroom polls every 2 s, and every second from 40 % of the usable slots on.
+CALM = State("33 % used", 3.0, 2.0)
+BUSY = State("91 % used", 1.1, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +67,9 @@ def scrape(line: http.client.HTTPConnection, path: str = "/metrics") -> tuple[fl
 
 
 @contextlib.contextmanager
-def server(major: int, backends: int) -> Iterator[EmbeddedPostgres]:
-    """Postgres with a tenth more slots than `backends`, nothing of its own going on."""
-    settings = {"max_connections": backends + backends // 10, "autovacuum": False}
+def server(major: int, slots: int) -> Iterator[EmbeddedPostgres]:
+    """Postgres with `slots`, nothing of its own going on."""
+    settings = {"max_connections": slots, "autovacuum": False}
     # Clients come from many addresses of loopback.
     hba = ("host all all 127.0.0.0/8 trust",)
     with EmbeddedPostgres(major, settings, hba) as postgres:
@@ -103,15 +116,14 @@ def _wait_until_gone(postgres: EmbeddedPostgres) -> None:
 
 @contextlib.contextmanager
 def pgheadroom(postgres: EmbeddedPostgres) -> Iterator[Program]:
-    """The installed command with its default rules, polling every 2 s at any use of the slots."""
-    servers = [{"name": "bench", "dsn": postgres.dsn("pgheadroom")}]
-    with watcher(servers, INTERVAL_SECONDS) as program:
+    """The installed command as it comes."""
+    with watcher([{"name": "bench", "dsn": postgres.dsn("pgheadroom")}]) as program:
         yield program
 
 
 @contextlib.contextmanager
-def watcher(servers: Sequence[Mapping[str, object]], interval: float) -> Iterator[Program]:
-    """The installed command over `servers`, with `interval` seconds between polls of each."""
+def watcher(servers: Sequence[Mapping[str, object]], **polling: float) -> Iterator[Program]:
+    """The installed command over `servers`."""
     listen = free_address()
     with tempfile.TemporaryDirectory(prefix="pgheadroom-bench-") as name:
         folder = Path(name)
@@ -119,7 +131,7 @@ def watcher(servers: Sequence[Mapping[str, object]], interval: float) -> Iterato
             "listen": listen,
             "state_dir": str(folder / "state"),
             "servers": [dict(each) for each in servers],
-            "polling": {"interval": interval, "busy_interval": interval},
+            "polling": polling,
         }
         path = folder / "pgheadroom.yaml"
         path.write_text(yaml.safe_dump(document), "utf-8")
