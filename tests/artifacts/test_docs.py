@@ -104,7 +104,9 @@ def check_words(words):
     command: click.Command = main
     for word in words:
         if isinstance(command, click.Group) and not word.startswith("-"):
-            command = command.commands[word]
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, word
+            command = found
         elif word.startswith("--"):
             known = {opt for param in command.params for opt in param.opts} | {"--help"}
             assert word.partition("=")[0] in known, (command.name, word)

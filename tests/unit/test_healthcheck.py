@@ -1,9 +1,11 @@
+import base64
 import json
 
 from click.testing import CliRunner
 
 from exporter.cli import main
 from exporter.healthcheck import trouble
+from exporter.remote import Remote
 from tests.support.receivers import Answer, HttpReceiver
 
 READY = Answer(body="ready\n")
@@ -17,45 +19,45 @@ def holders(**up):
 
 def test_it_is_ready():
     with HttpReceiver(READY) as server:
-        assert trouble(server.url, 0) == ""
+        assert trouble(Remote(server.url), 0) == ""
     assert [request.path for request in server.requests] == ["/readyz"]
 
 
 def test_what_it_waits_for_is_said():
     with HttpReceiver(WAITING) as server:
-        said = trouble(f"{server.url}/", 0)
+        said = trouble(Remote(f"{server.url}/"), 0)
     assert said == f"{server.url}/readyz answers 503: not yet polled: prod"
 
 
 def test_it_asks_again_while_there_is_time():
     with HttpReceiver(WAITING, READY) as server:
-        assert trouble(server.url, 30) == ""
+        assert trouble(Remote(server.url), 30) == ""
     assert len(server.requests) == 2
 
 
 def test_a_server_that_is_not_seen_is_named():
     with HttpReceiver(READY, holders(prod=True, shop=False)) as server:
-        assert trouble(server.url, 0, servers=True) == "shop is not seen: auth: wrong"
+        assert trouble(Remote(server.url), 0, servers=True) == "shop is not seen: auth: wrong"
 
 
 def test_every_server_is_seen():
     with HttpReceiver(READY, holders(prod=True)) as server:
-        assert trouble(server.url, 0, servers=True) == ""
+        assert trouble(Remote(server.url), 0, servers=True) == ""
 
 
 def test_another_program_answers():
     with HttpReceiver(READY, Answer(body="[]")) as server:
-        assert "not as pgheadroom does" in trouble(server.url, 0, servers=True)
+        assert "not as pgheadroom does" in trouble(Remote(server.url), 0, servers=True)
 
 
 def test_nobody_answers():
     with HttpReceiver() as server:
         url = server.url
-    assert trouble(url, 0).startswith(f"{url} does not answer: ")
+    assert trouble(Remote(url), 0).startswith(f"{url} does not answer: ")
 
 
 def test_other_addresses_than_http_are_refused():
-    assert "begins with http://" in trouble("file:///etc/passwd", 0)
+    assert "begins with http://" in trouble(Remote("file:///etc/passwd"), 0)
 
 
 def test_the_command_says_it_and_fails():
@@ -64,3 +66,15 @@ def test_the_command_says_it_and_fails():
         second = CliRunner().invoke(main, ["healthcheck", "--url", server.url])
     assert (first.exit_code, second.exit_code, second.output) == (1, 0, "ready\n")
     assert "not yet polled: prod" in first.output
+
+
+def test_it_logs_in_where_that_is_asked_for(tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    with HttpReceiver(READY, holders(prod=True)) as server:
+        where = ["--url", server.url, "--user", "ann", "--password-file", str(secret)]
+        done = CliRunner().invoke(main, ["healthcheck", "--servers", *where])
+    assert (done.exit_code, done.output) == (0, "every server is seen\n")
+    assert {request.headers["Authorization"] for request in server.requests} == {
+        "Basic " + base64.b64encode(b"ann:hunter2").decode()
+    }

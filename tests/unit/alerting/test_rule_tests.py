@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.alerting.rule_tests import failures
-from exporter.rule_commands import rules as command
+from exporter.cli.rules import rules as command
 from exporter.rules.model import Rule
 from exporter.rules.series import Series, labels_of, values_of
 

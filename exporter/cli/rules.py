@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 import yaml
 
 from exporter.alerting.rule_tests import failures
+from exporter.cli.options import config_option, fail
 from exporter.config.alerting import Rules
 from exporter.config.errors import ConfigError
 from exporter.reload import read_config
@@ -18,20 +18,8 @@ from exporter.rules.load import load_rules, parse_texts
 from exporter.rules.model import Rule
 from exporter.rules.render import duration_text, render
 
-BAD_INPUT = 2
+_config_option = config_option("the shipped rules are meant")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="PGHEADROOM_CONFIG",
-    help="The YAML file whose rules are meant; without it the shipped ones.",
-)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"pgheadroom: {message}", err=True)
-    sys.exit(BAD_INPUT)
 
 
 def _settings(path: Path | None) -> Rules:
@@ -41,13 +29,13 @@ def _settings(path: Path | None) -> Rules:
     try:
         return read_config(path, os.environ).rules
     except ConfigError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _loaded(settings: Rules) -> tuple[Rule, ...]:
     rules, problems = load_rules(settings)
     if problems:
-        _fail("\n".join(problems))
+        fail("\n".join(problems))
     return rules
 
 
@@ -87,14 +75,14 @@ def render_command(path: Path | None, out: Path | None) -> None:
         click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100), nl=False)
         return
     if len(set(names)) < len(names):
-        _fail("two rule files have the same name; they would overwrite one another")
+        fail("two rule files have the same name; they would overwrite one another")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in zip(names, texts.values(), strict=True):
             (out / name).write_text(text, encoding="utf-8")
             click.echo(str(out / name))
     except OSError as error:
-        _fail(f"{out}: cannot be written: {error.strerror}")
+        fail(f"{out}: cannot be written: {error.strerror}")
 
 
 def _groups(text: str) -> list[object]:
@@ -110,7 +98,7 @@ def test(files: tuple[Path, ...]) -> None:
         try:
             found = _tested(file)
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            _fail(f"{file}: not a test file that can be run: {error}")
+            fail(f"{file}: not a test file that can be run: {error}")
         failed = failed or bool(found)
         click.echo(f"{file}: {'FAILED' if found else 'ok'}")
         for problem in found:

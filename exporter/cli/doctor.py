@@ -1,37 +1,27 @@
-"""The command `pgheadroom doctor`, and its table."""
+"""`pgheadroom doctor`: what is wrong with the settings, and what fits."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from exporter.config.errors import ConfigError
-from exporter.config.model import Config
+from exporter.cli.options import WORDS, config_option, json_option
+from exporter.cli.reading import origin_of, read
 from exporter.doctor.examine import Examined, examine, worst
 from exporter.doctor.sizing import Workload
-from exporter.reload import Origin
 
-#: What an exit status stands for, as in `pgheadroom check`.
-_WORDS = {0: "ok", 1: "WARNING", 2: "CRITICAL", 3: "NOT SEEN"}
 _AT_LEAST_ONE = click.IntRange(min=1)
 _NOT_NEGATIVE = click.IntRange(min=0)
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="PGHEADROOM_CONFIG",
-    help="The YAML file. Without it DATABASE_URL and PGBOUNCER_URL do.",
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@config_option("DATABASE_URL and PGBOUNCER_URL do")
+@json_option
 @click.option("--instances", type=_AT_LEAST_ONE, help="Of the application, running at once.")
 @click.option("--pool-size", type=_AT_LEAST_ONE, help="Connections that each of them may open.")
 @click.option(
@@ -75,7 +65,7 @@ def doctor(  # noqa: PLR0913, PLR0917  one argument for each option
         work = Workload(instances, pool_size, replicas, hold_ms, buffer, cores, spindles, cpus)
     elif instances is not None or pool_size is not None:
         raise click.UsageError("--instances and --pool-size belong together; give both")
-    config = _read(path)
+    config = read(origin_of(path))
     logging.getLogger().addHandler(logging.NullHandler())
     examined = asyncio.run(examine(config, work))
     if as_json:
@@ -86,17 +76,8 @@ def doctor(  # noqa: PLR0913, PLR0917  one argument for each option
     sys.exit(worst(examined))
 
 
-def _read(path: Path | None) -> Config:
-    """The configuration, or exit status 2."""
-    try:
-        return Origin(path, os.environ).read()
-    except ConfigError as error:
-        click.echo(f"pgheadroom: {error}", err=True)
-        sys.exit(2)
-
-
 def _print(examined: Examined) -> None:
-    click.secho(f"{examined.name}  {_WORDS[examined.code]}", bold=True)
+    click.secho(f"{examined.name}  {WORDS[examined.code]}", bold=True)
     failure = f"{examined.tried}: {examined.failure}" if examined.failure else ""
     for line in (failure, examined.arithmetic):
         if line:

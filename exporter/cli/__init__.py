@@ -1,0 +1,35 @@
+"""The commands, a file for each; only the one that is asked for is loaded.
+
+All of them together take most of a second, and a container asks for `healthcheck` every few.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+import click
+
+from exporter import __version__
+
+#: What a command is called, where it is, and what `--help` says of it.
+COMMANDS = ("check", "config", "demo", "doctor", "grants", "healthcheck", "notify", "rules", "run",
+            "silence")  # fmt: skip
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as above
+        """The command, which has the name of its file and of its function."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"{__name__}.{cmd_name}")
+        return cast("click.Command", getattr(module, cmd_name))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pgheadroom")
+def main() -> None:
+    """Page before Postgres runs out of connections, and say who is eating them."""
