@@ -7,6 +7,7 @@ nobody looked.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
@@ -77,12 +78,27 @@ class Turns(ABC, Generic[State]):
             return
         asked = self._sources
         try:
-            await self._poll(self._desk.clock())
+            await self._look()
         except SourceError as error:
             if asked == self._sources:
                 self._failed(error.failure, self._desk.clock())
         if asked == self._sources:
             await self._evaluate(self._desk.clock())
+
+    async def _look(self) -> None:
+        """Poll. An endpoint that fails may take its deadline each time; what is due is told."""
+        asked, poll = self._sources, self._poll(self._desk.clock())
+        if self._state.failure is None:
+            await poll
+            return
+        polling = asyncio.ensure_future(poll)
+        try:
+            while not (await asyncio.wait({polling}, timeout=self.interval()))[0]:
+                if asked == self._sources:
+                    await self._evaluate(self._desk.clock())
+            await polling
+        finally:
+            polling.cancel()
 
     @property
     def has_looked(self) -> bool:

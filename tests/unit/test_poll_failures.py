@@ -12,7 +12,9 @@ from exporter.alerting.routing import Routing
 from exporter.config.server import Forecast, Polling
 from exporter.poll import Desk, Plan, Watch
 from exporter.rules.evaluate import RuleSet
+from exporter.rules.model import Rule
 from exporter.sources.errors import SourceError
+from tests.support.launch_day import eventually
 from tests.support.states import failure, group, snapshot
 
 ALERTER = Alerter(Routing((), {}), Sender())
@@ -141,3 +143,24 @@ def test_another_plan_changes_thresholds_and_keeps_what_is_known():
     state = asyncio.run(scenario())
     assert state.thresholds == {"connections_critical": 0.5}
     assert state.snapshot.used == 5
+
+
+def test_what_is_due_is_told_while_a_failing_endpoint_takes_its_time():
+    rule = Rule("Unseen", "g", "pgheadroom_up == 0", for_seconds=15)
+
+    async def scenario():
+        clock = Clock()
+        source = Answers(SourceError(failure()), SourceError(failure()))
+        desk = Desk(RuleSet((rule,)), Board(), Journal(), clock)
+        polling = Polling(interval=0.02)
+        watch = Watch("db", source, Plan(polling, {}, Forecast(), ALERTER), desk)
+        await watch.turn()
+        source.go.clear()
+        turn = asyncio.create_task(watch.turn())
+        clock.now += 15
+        await eventually(lambda: watch.book.incidents, 10, "what is due")
+        assert not turn.done()
+        source.go.set()
+        await turn
+
+    asyncio.run(scenario())
