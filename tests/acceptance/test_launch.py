@@ -43,8 +43,7 @@ def assert_counts_are_true(day: Day, scrapes: Sequence[Scrape]) -> None:
     assert len(scrapes) > 5
     for scrape in scrapes:
         used = scrape.value("pgheadroom_connections_used")
-        polled_at = scrape.at - scrape.value("pgheadroom_snapshot_age_seconds")
-        least, most = day.truth.around(polled_at)
+        least, most = day.truth.between(*scrape.polled)
         assert least <= used <= most, f"{used} is not within {least}..{most}"
         assert scrape.value("pgheadroom_connections") == used
         assert scrape.value("pgheadroom_wait_events") == used

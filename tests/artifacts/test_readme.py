@@ -104,7 +104,7 @@ def test_the_timeline_has_the_words_of_the_demo():
 
 def test_the_options_exist():
     named = set(re.findall(r"`(--[a-z-]+)", TEXT))
-    code = (ROOT / "exporter" / "cli.py").read_text(encoding="utf-8")
+    code = "".join(path.read_text() for path in (ROOT / "exporter" / "cli").glob("*.py"))
     assert {option for option in named if f'"{option}"' not in code} == set()
 
 

@@ -55,10 +55,10 @@ class Truth:
             self._times.append((before + time.time()) / 2)
             self._counts.append(row[0])
 
-    def around(self, at: float, seconds: float = 0.25) -> tuple[int, int]:
-        """The least and the highest count within `seconds` of `at`."""
-        low = max(0, bisect.bisect_left(self._times, at - seconds) - 1)
-        high = bisect.bisect_right(self._times, at + seconds) + 1
+    def between(self, begin: float, end: float, seconds: float = 0.25) -> tuple[int, int]:
+        """The least and the highest count from `begin` to `end`, and within `seconds` of them."""
+        low = max(0, bisect.bisect_left(self._times, begin - seconds) - 1)
+        high = bisect.bisect_right(self._times, end + seconds) + 1
         counts = self._counts[low:high]
         assert counts, "nobody counted at that time"
         return min(counts), max(counts)
@@ -71,10 +71,18 @@ class Truth:
 
 @dataclass
 class Scrape:
-    """One reading of /metrics; `at` is wall time."""
+    """One reading of /metrics, asked for and answered at wall times."""
 
+    asked_at: float
     at: float
     samples: Samples
+
+    @property
+    def polled(self) -> tuple[float, float]:
+        """Between when and when the server was counted: a busy machine takes its time."""
+        age = self.value("pgheadroom_snapshot_age_seconds")
+        took = self.value("pgheadroom_poll_duration_seconds")
+        return self.asked_at - age, self.at - age + took
 
     def value(self, name: str, **labels: str) -> float:
         return sum(v for own, v in self.samples.get(name, []) if labels.items() <= own.items())
@@ -102,7 +110,9 @@ class Day:
         await self.launch.close()
 
     def scrape(self) -> Scrape:
-        found = Scrape(time.time(), parsed(self.watcher.get("/metrics")))
+        asked_at = time.time()
+        text = self.watcher.get("/metrics")
+        found = Scrape(asked_at, time.time(), parsed(text))
         self.scrapes.append(found)
         return found
 
@@ -174,9 +184,11 @@ def parallel_query(server: EmbeddedPostgres) -> Iterator[None]:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        yield
-        connection.cancel_safe(timeout=5)
-        thread.join(5)
+        try:
+            yield
+        finally:
+            connection.cancel_safe(timeout=5)
+            thread.join(5)
 
 
 @contextlib.contextmanager
