@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tools.simulation.__main__ import BEGIN, DOCUMENT, END, QUICK, report, write
+from tools.simulation.days import recorded_pages, recordings
+from tools.simulation.ramps import LAUNCH, RAMPS, exact_leads, noisy_leads
+from tools.simulation.watcher import RULES
+
 #: Two false pages a day are promised. At that rate six hours hold more than two of them once in 70,
 #: and without any one of the gates they hold dozens.
 MOST_FALSE_PAGES = 2
@@ -18,19 +19,8 @@ SIX_HOURS = 0.25
 
 
 @pytest.fixture(scope="module")
-def simulate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("simulate", ROOT / "tools" / "simulate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["simulate"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def quick(simulate: ModuleType) -> str:
-    return str(simulate.report(simulate.QUICK, lambda _: None))
+def quick() -> str:
+    return report(QUICK, lambda _: None)
 
 
 def cells(table: str, row: str) -> list[str]:
@@ -49,8 +39,8 @@ def test_a_static_threshold_pages_more_often_on_a_busy_day(quick: str) -> None:
     assert float(cells(quick, "85 % of the slots")[1]) * SIX_HOURS > 4 * MOST_FALSE_PAGES
 
 
-def test_the_launch_is_seen_in_time_whatever_the_phase(simulate: ModuleType) -> None:
-    leads = [simulate.exact_leads(simulate.LAUNCH, phase / 5, None)["page"] for phase in range(10)]
+def test_the_launch_is_seen_in_time_whatever_the_phase() -> None:
+    leads = [exact_leads(LAUNCH, phase / 5, None)["page"] for phase in range(10)]
     assert statistics.median(leads) >= 16.0
     assert min(leads) >= 13.0
 
@@ -61,28 +51,32 @@ def test_a_noisy_launch_is_never_missed(quick: str) -> None:
     assert float(lead.split()[0]) >= 16.0
 
 
-def test_the_same_code_prints_the_same_tables(simulate: ModuleType) -> None:
-    once, again = (simulate.noisy_leads(simulate.LAUNCH, 3, None) for _ in range(2))
-    assert once == again != simulate.noisy_leads(simulate.LAUNCH, 4, None)
+def test_the_same_code_prints_the_same_tables() -> None:
+    once, again = (noisy_leads(LAUNCH, 3, None) for _ in range(2))
+    assert once == again != noisy_leads(LAUNCH, 4, None)
 
 
-def test_the_document_holds_tables_of_these_rules(simulate: ModuleType) -> None:
-    text = simulate.DOCUMENT.read_text(encoding="utf-8")
-    tables = text.partition(simulate.BEGIN)[2].partition(simulate.END)[0]
-    for rule in simulate.RULES:
+def test_the_document_holds_tables_of_these_rules() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    tables = text.partition(BEGIN)[2].partition(END)[0]
+    for rule in RULES:
         assert cells(tables, rule)
-    for ramp in simulate.RAMPS:
+    for ramp in RAMPS:
         assert cells(tables, f"{ramp}, adaptive")
 
 
-def test_writing_replaces_only_what_is_between_the_markers(
-    simulate: ModuleType, tmp_path: Path
-) -> None:
+def test_writing_replaces_only_what_is_between_the_markers(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
-    document.write_text(f"before\n{simulate.BEGIN}\nold\n{simulate.END}\nafter\n", encoding="utf-8")
-    simulate.write(document, "new")
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write(document, "new")
     text = document.read_text(encoding="utf-8")
-    assert text == f"before\n{simulate.BEGIN}\nnew\n{simulate.END}\nafter\n"
+    assert text == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     document.write_text("no markers", encoding="utf-8")
     with pytest.raises(ValueError, match="markers"):
-        simulate.write(document, "new")
+        write(document, "new")
+
+
+def test_ordinary_churn_that_was_recorded_pages_nobody() -> None:
+    found = recordings()
+    assert min(len(each.used) for each in found.values()) >= 3600
+    assert [recorded_pages(found[letter])["page"] for letter in "ab"] == [0, 0]
