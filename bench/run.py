@@ -133,9 +133,9 @@ def _watched(
 def _stage(postgres: EmbeddedPostgres, state: State, effort: Effort) -> Iterator[Stage]:
     """Pgheadroom over `postgres`, warm."""
     with psycopg.connect(postgres.dsn(), autocommit=True) as session, pgheadroom(postgres) as found:
-        stage = Stage(found, kept_backend(session), postgres.pid, session, state.interval)
+        # Warm, its kept session is the oldest that it has; before, that may be one of a moment.
         time.sleep(effort.warm_seconds)
-        yield stage
+        yield Stage(found, kept_backend(session), postgres.pid, session, state.interval)
 
 
 def _worst(postgres: EmbeddedPostgres, options: argparse.Namespace, effort: Effort) -> Worst:
