@@ -32,6 +32,8 @@ def _asked(remote: Remote, *, servers: bool) -> str:
         return _unseen(remote) if servers else ""
     except RefusedError as error:
         return str(error)
+    except (KeyError, TypeError):
+        return f"{remote.url} answers, but not as pgheadroom does"
 
 
 def _unseen(remote: Remote) -> str:

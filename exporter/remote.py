@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT_SECONDS = 15.0
-
 
 class RefusedError(Exception):
     """The pgheadroom did not do what it was asked; says why."""
@@ -30,6 +28,7 @@ class Remote:
         password: that user's.
         ca_file: whose certificate to trust besides those that the machine trusts.
         insecure: take any certificate.
+        timeout: seconds for connecting, and again for the answer.
     """
 
     url: str
@@ -37,6 +36,7 @@ class Remote:
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
     insecure: bool = False
+    timeout: float = 15.0
 
     def text(self, path: str) -> str:
         """What it answers to GET.
@@ -85,7 +85,7 @@ class Remote:
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
-        with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+        with opener.open(request, timeout=self.timeout) as answer:
             found: bytes = answer.read()
         return found
 

@@ -16,8 +16,8 @@ DEFAULT_URL = "http://127.0.0.1:9970"
 REFUSED = 1
 
 
-def remote_options(command: Command) -> Command:
-    """Where the pgheadroom is, and who asks."""
+def login_options(command: Command) -> Command:
+    """Who asks, and whom to trust."""
     for option in (
         click.option(
             "--password-file",
@@ -31,32 +31,42 @@ def remote_options(command: Command) -> Command:
             help="Whose certificate to trust, where the address is https.",
         ),
         click.option("--insecure", is_flag=True, help="Take any certificate."),
-        click.option("--url", envvar="PGHEADROOM_URL", default=DEFAULT_URL, show_default=True),
     ):
         command = option(command)
     return command
 
 
-def remote_of(
+def remote_options(command: Command) -> Command:
+    """Where the pgheadroom is, and who asks."""
+    url = click.option("--url", envvar="PGHEADROOM_URL", default=DEFAULT_URL, show_default=True)
+    return login_options(url(command))
+
+
+def remote_of(  # noqa: PLR0913  the options
     url: str,
     user: str | None,
     ca_file: Path | None,
     password_file: Path | None,
     *,
     insecure: bool,
+    ask: bool = True,
 ) -> Remote:
-    """What the shared options come to; a password that is nowhere else is asked for."""
-    if user is None:
-        return Remote(url, ca_file=ca_file, insecure=insecure)
+    """What the shared options come to.
+
+    A password that is nowhere else is asked for; without `ask` there is then no log-in.
+    """
     try:
-        password = _password(user, password_file)
+        password = _password(password_file)
     except (OSError, UnicodeDecodeError):
         fail(f"{password_file} cannot be read as text", REFUSED)
+    if user is not None and password is None and ask:
+        password = str(click.prompt(f"Password of {user}", hide_input=True, err=True))
+    if user is None or password is None:
+        return Remote(url, ca_file=ca_file, insecure=insecure)
     return Remote(url, user, password, ca_file, insecure)
 
 
-def _password(user: str, file: Path | None) -> str:
+def _password(file: Path | None) -> str | None:
     if file is not None:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
-    known = os.environ.get("PGHEADROOM_PASSWORD")
-    return known or str(click.prompt(f"Password of {user}", hide_input=True, err=True))
+    return os.environ.get("PGHEADROOM_PASSWORD") or None

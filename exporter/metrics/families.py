@@ -102,16 +102,14 @@ def render(families: Families) -> bytes:
 
 def _line(sample: Sample) -> str:
     value: str = floatToGoString(sample.value)  # type: ignore[no-untyped-call]  # theirs has none
-    return f"{_series(sample.name, tuple(sample.labels.items()))} {value}\n"
+    if not sample.labels:
+        return f"{sample.name} {value}\n"
+    return f"{sample.name}{{{','.join(map(_pair, sorted(sample.labels.items())))}}} {value}\n"
 
 
-@lru_cache(maxsize=8192)  # the same series come with every scrape
-def _series(name: str, labels: tuple[tuple[str, str], ...]) -> str:
-    if not labels:
-        return name
-    return f"{name}{{{','.join(_pair(*label) for label in sorted(labels))}}}"
-
-
-def _pair(name: str, text: str) -> str:
+# The same labels come with every scrape. Not whole series: those of a fleet are too many to keep.
+@lru_cache(maxsize=4096)
+def _pair(label: tuple[str, str]) -> str:
+    name, text = label
     escaped = text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     return f'{name}="{escaped}"'

@@ -216,6 +216,9 @@ class Watch(Turns[ServerState]):
             self._restore_book()
             for incident in self._book.incidents.values():
                 self._remember_end(incident)
+            if self._quiet_since is not None:
+                # A clock that was ahead before the restart must not hide what is to come.
+                self._quiet_since = min(self._quiet_since, now)
             for sample in history_from_json(load(f"history/{self.key}") or "[]", now):
                 self._history.add(sample)
             text = load(f"snapshot/{self.key}")

@@ -1,6 +1,7 @@
 import base64
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
@@ -78,3 +79,28 @@ def test_it_logs_in_where_that_is_asked_for(tmp_path):
     assert {request.headers["Authorization"] for request in server.requests} == {
         "Basic " + base64.b64encode(b"ann:hunter2").decode()
     }
+
+
+@pytest.mark.parametrize("data", [{"other": 1}, [], {"servers": [{"server": "x"}]}])
+def test_what_is_no_list_of_servers_is_not_pgheadrooms(data):
+    with HttpReceiver(READY, Answer(body=json.dumps({"data": data}))) as server:
+        assert "not as pgheadroom does" in trouble(Remote(server.url), 0, servers=True)
+
+
+def test_nobody_is_asked_for_a_password():
+    with HttpReceiver(READY) as server:
+        environment = {"PGHEADROOM_USER": "ops", "PGHEADROOM_URL": "http://127.0.0.1:1"}
+        words = ["healthcheck", "--url", server.url]
+        done = CliRunner(env=environment).invoke(main, words)
+    assert (done.exit_code, done.output) == (0, "ready\n")
+
+
+def test_its_address_is_not_that_of_the_silences():
+    done = CliRunner(env={"PGHEADROOM_URL": "http://elsewhere"}).invoke(main, ["healthcheck"])
+    assert "elsewhere" not in done.output
+
+
+def test_a_command_that_may_have_been_meant_is_named():
+    done = CliRunner().invoke(main, ["heathcheck"])
+    assert done.exit_code == 2
+    assert "Did you mean 'healthcheck'?" in done.output

@@ -85,3 +85,12 @@ def test_the_peak_of_an_incident_hides_no_later_ramp():
     day = Day()
     day.goes(*CALM, *[97] * 5, *[46] * 75)
     assert day.goes(*range(46, 80))
+
+
+def test_a_clock_that_was_ahead_before_a_restart_hides_no_later_ramp():
+    day = Day()
+    day.goes(*CALM, *[97] * 5, *[46] * 75)
+    day.watch.save()
+    day.now -= 3600
+    day.start()
+    assert day.goes(*[46] * 60, *range(46, 80))
