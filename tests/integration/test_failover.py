@@ -69,7 +69,8 @@ def test_of_several_hosts_the_primary_is_found_before_and_after_a_failover(
                 assert len(watchers(primary)) == len(watchers(standby)) == 1
                 primary.stop("immediate")
                 assert (await failure(source)).reason is Reason.NETWORK
-                standby.promote()
+                # One that was still read-only would be asked again by a clock that stands still.
+                standby.promote(wait=True)
                 now[0] += 100
                 snapshot = await poll_until(source, lambda seen: seen.facts.role == "primary")
                 assert snapshot.facts.version_num // 10000 == 17

@@ -14,9 +14,9 @@ class Standby(EmbeddedPostgres):
         super().__init__(primary.major, primary._settings, bin_dir=programs(primary.major))
         self._primary = primary
 
-    def promote(self) -> None:
-        """Ask it to become a primary; it is one a moment later."""
-        self.psql("select pg_promote(wait => false)")
+    def promote(self, *, wait: bool = False) -> None:
+        """Ask it to become a primary; it is one a moment later, or with `wait` now."""
+        self.psql(f"select pg_promote(wait => {wait})")
 
     def _fill(self) -> None:
         options = ("-D", self.data_dir, "-d", self._primary.dsn(), "-R", "-X", "stream")
