@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from bench.setting import stop
 from exporter.demo.postgres import EmbeddedPostgres
 from exporter.demo.receiver import Receiver
 from exporter.demo.watcher import Watcher, free_address
@@ -23,7 +24,6 @@ from exporter.demo.watcher import Watcher, free_address
 LEVELS = {"70 %": 0.70, "85 %": 0.85}
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _OURS = {"70 %": "PostgresConnectionsHigh", "85 %": "PostgresConnectionsCritical"}
-_STOP_SECONDS = 10.0
 
 
 class Hook:
@@ -96,15 +96,11 @@ def process(command: Sequence[str], log: Path, **environ: str) -> Iterator[None]
     with log.open("wb") as out, subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
         cwd=log.parent, env={"PATH": os.defpath, **environ},
-    ) as process:  # fmt: skip
+    ) as running:  # fmt: skip
         try:
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            stop(running)
 
 
 @contextlib.contextmanager
