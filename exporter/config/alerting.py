@@ -140,7 +140,9 @@ class PagerRepeat(Repeat):
     warning: Seconds | None = 7200
 
 
-class _Receiver(Model):
+class ReceiverSettings(Model):
+    """What every kind of receiver has."""
+
     chat: ClassVar[bool] = False
     """Whether people read along: what flaps is damped, and storms come in digests."""
     name: Name
@@ -155,7 +157,7 @@ class _Receiver(Model):
     """How often an incident that is still open is told again."""
 
 
-class SlackReceiver(_Receiver):
+class SlackReceiver(ReceiverSettings):
     """A Slack incoming webhook. The address is the credential."""
 
     chat: ClassVar[bool] = True
@@ -181,7 +183,7 @@ class SlackReceiver(_Receiver):
         return one_of(self.webhook_url, self.webhook_url_file, "webhook_url").get_secret_value()
 
 
-class PagerDutyReceiver(_Receiver):
+class PagerDutyReceiver(ReceiverSettings):
     """A PagerDuty Events API v2 integration."""
 
     type: Literal["pagerduty"]
@@ -217,7 +219,7 @@ class SteadyRepeat(Repeat):
     warning: Seconds | None = 300
 
 
-class AlertmanagerReceiver(_Receiver, HttpLogin):
+class AlertmanagerReceiver(ReceiverSettings, HttpLogin):
     """Alertmanagers of one cluster, each told by itself; never a load balancer in front of them."""
 
     type: Literal["alertmanager"]
@@ -243,7 +245,7 @@ class AlertmanagerReceiver(_Receiver, HttpLogin):
         return value
 
 
-class WebhookReceiver(_Receiver, HttpLogin):
+class WebhookReceiver(ReceiverSettings, HttpLogin):
     """Any program that understands the JSON of Alertmanager's webhooks, version 4."""
 
     type: Literal["webhook"]

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
+from exporter.config.alerting import ReceiverSettings
 from exporter.notify.http import Poster
 
-
-class Settings(Protocol):
-    """What the configuration says of every receiver."""
-
-    @property
-    def name(self) -> str:
-        """What routes, metrics and logs call it."""
-
-    @property
-    def send_resolved(self) -> bool:
-        """Whether it is told that an incident has ended."""
-
-    @property
-    def timeout(self) -> float:
-        """Seconds for connecting, and again for the answer."""
-
-
-Config = TypeVar("Config", bound=Settings)
+Config = TypeVar("Config", bound=ReceiverSettings)
 
 
 class Posting(Generic[Config]):
