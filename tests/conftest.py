@@ -14,6 +14,7 @@ from exporter.demo.binaries import PostgresError, binaries
 from exporter.demo.postgres import EmbeddedPostgres, Setting
 from tests.support.binaries import MAJORS, installed, programs
 from tests.support.debian import MissingError
+from tests.support.parts import needing, program
 from tests.support.pgbouncer import PgBouncer
 
 # No test is timed: a busy machine is not a defect. CI draws the same examples each time.
@@ -53,14 +54,16 @@ def _seconds(item: pytest.Item) -> float:
 
 
 def _start(major: int, hba: Sequence[str] | None = None, **settings: Setting) -> EmbeddedPostgres:
-    """A started server; without its programs the test is skipped, but never where CI is set."""
-    try:
+    """A started server."""
+    with needing(PostgresError):
         server = EmbeddedPostgres(major, settings, hba, programs(major))
-    except PostgresError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
     return server.start()
+
+
+@pytest.fixture(scope="session")
+def promtool_path() -> str:
+    """Prometheus' own judge of rule files."""
+    return program("promtool", "prometheus")
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +127,7 @@ def start_shared() -> Iterator[StartPostgres]:
 def start_pgbouncer() -> Iterator[StartPgBouncer]:
     """Starts a pooler: `start_pgbouncer("sid", {"shop": leads_to(server)}, {"so_reuseport": 1})`.
 
-    Its package is fetched once; where it cannot be the test is skipped, but never where CI is set.
+    Its package is fetched once.
     """
     poolers: list[PgBouncer] = []
 
@@ -134,12 +137,8 @@ def start_pgbouncer() -> Iterator[StartPgBouncer]:
         settings: Mapping[str, Setting] | None = None,
         users: Mapping[str, str] | None = None,
     ) -> PgBouncer:
-        try:
+        with needing(MissingError):
             poolers.append(PgBouncer(suite, databases, settings, users))
-        except MissingError as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(error))
         return poolers[-1].start()
 
     yield start

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,18 +10,15 @@ import pytest
 from exporter.demo import wire
 from exporter.demo.clients import Connection, Launch, Refused
 from exporter.demo.postgres import EmbeddedPostgres, PostgresError
+from tests.support.parts import needing
 
 USABLE = 17  # max_connections=20 less the 3 of superuser_reserved_connections
 
 
 @pytest.fixture(scope="module", params=[16, 18])
 def small(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
-    try:
+    with needing(PostgresError):
         server = EmbeddedPostgres(request.param, {"max_connections": 20})
-    except PostgresError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
     with server:
         server.psql("create role app login; create role shut nologin;")
         yield server

@@ -12,18 +12,15 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.postgres import PostgresError, binaries
+from tests.support.parts import needing
 
 SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
 def _has_postgres() -> None:
-    try:
+    with needing(PostgresError):
         binaries(16)
-    except PostgresError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 #: As a shell does it for `demo &`: with SIGINT ignored. Signals must end it all the same.

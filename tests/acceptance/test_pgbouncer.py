@@ -1,13 +1,13 @@
 """The installed command in front of a real PgBouncer: the page, and the peer's series beside it."""
 
 import contextlib
-import os
 import subprocess
 
 import pytest
 
 from exporter.demo.watcher import free_address
 from tests.support.debian import MissingError, unpacked
+from tests.support.parts import needing
 from tests.support.peers import get, samples
 from tests.support.pgbouncer import leads_to, queued
 from tests.support.receivers import HttpReceiver, eventually
@@ -101,12 +101,8 @@ def test_a_pooler_that_is_missing_or_wrong_leaves_the_rest_alone(
 @contextlib.contextmanager
 def pgbouncer_exporter(dsn, folder):
     """The peer over the console at `dsn`; gives the address of its metrics."""
-    try:
+    with needing(MissingError):
         root = unpacked("sid", "prometheus-pgbouncer-exporter", libraries=False)
-    except MissingError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(str(error))
     listen = free_address()
     url = f"http://{listen}/metrics"
     program = str(root / "usr/bin/prometheus-pgbouncer-exporter")

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import re
-import shutil
 
 import pytest
 
@@ -22,10 +20,7 @@ from tests.support.engines import (
     server_samples,
 )
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None and "CI" not in os.environ,
-    reason="no promtool; apt-get install prometheus",
-)
+pytestmark = pytest.mark.usefixtures("promtool_path")
 #: Evaluated every 5 minutes up to here: long enough for every `for` of the pack.
 AT = "10m"
 

@@ -6,8 +6,6 @@ and must have the same alerts firing, with the same labels and annotations.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +39,7 @@ from tests.support.engines import (
     server_samples,
 )
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None and "CI" not in os.environ,
-    reason="no promtool; apt-get install prometheus",
-)
+pytestmark = pytest.mark.usefixtures("promtool_path")
 STEP_SECONDS = 30
 STEPS = 44
 #: Prometheus looks back 5 minutes for a sample (`query.lookback-delta`): no gap may be longer.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.parts import program
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "dist", "build", "uv.lock")
@@ -55,15 +57,14 @@ def apply(checkout, blocks):
 
 
 def run(checkout, line):
-    program, *arguments = shlex.split(line)
-    if program == "promtool" and not shutil.which(program):
-        assert "CI" not in os.environ, "CI must have promtool: apt-get install prometheus"
-        return
-    name = Path(program).name
+    word, *arguments = shlex.split(line)
+    if word == "promtool":
+        program("promtool", "prometheus")
+    name = Path(word).name
     here = Path(sys.executable).parent
     command = [sys.executable, "-m", "pytest", "-q"] if name == "pytest" else [str(here / name)]
-    if program == "promtool":
-        command = [program]
+    if word == "promtool":
+        command = [word]
     environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "RUFF_NO_CACHE": "true"}
     done = subprocess.run(

@@ -5,7 +5,6 @@ It watches a Postgres and a PgBouncer, calm and then exhausted, and one of each 
 
 import contextlib
 import math
-import os
 import time
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from exporter.demo.postgres import EmbeddedPostgres, free_port
 from tests.support.dashboards import EVERYTHING, NAMES, asked, load, panels, variables
 from tests.support.debian import MissingError
 from tests.support.pages import ROOT
+from tests.support.parts import needing
 from tests.support.peers import Prometheus, prometheus
 from tests.support.pgbouncer import PgBouncer, leads_to
 from tests.support.postgres import frozen_server, sessions
@@ -81,12 +81,8 @@ def pgbouncer(server):
         "app": leads_to(server, pool_size=2, max_db_connections=2),
         "other": leads_to(server, pool_size=1),
     }
-    try:
+    with needing(MissingError):
         return PgBouncer("bookworm", databases, {"max_client_conn": 50})
-    except MissingError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"no PgBouncer: {error}")
 
 
 def poolers(bouncer):

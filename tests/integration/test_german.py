@@ -17,6 +17,7 @@ from exporter.snapshot.server import Probe, Reason
 from exporter.sources.probe import probe
 from tests.support.debian import MissingError
 from tests.support.german import LOCALE, MAJOR, german
+from tests.support.parts import needing
 from tests.support.postgres import eventually, failure, poll, reading, sessions, watchers
 
 HBA = (
@@ -35,12 +36,8 @@ revoke connect on database private from public;
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
-    try:
+    with needing(MissingError):
         programs, environ = german()
-    except MissingError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
     settings: dict[str, Setting] = {
         "max_connections": 8,
         "superuser_reserved_connections": 3,

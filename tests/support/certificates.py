@@ -7,9 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from exporter.demo.postgres import EmbeddedPostgres
+from tests.support.parts import program
 
 
 class Authority:
@@ -46,14 +45,7 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 
 def _openssl() -> str:
-    """The command; without it the test is skipped, but never where CI is set."""
-    found = shutil.which("openssl")
-    if found is None:
-        said = "no openssl; install it: apt-get install openssl"
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
-    return found
+    return program("openssl", "openssl")
 
 
 def turn_tls_on(

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 import yaml
 from kubernetes_validate.utils import schema_contents
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from tests.support.binaries import cache
+from tests.support.parts import needing, program
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "pgheadroom"
@@ -74,12 +74,8 @@ def _cached(name: str, fetch: Callable[[Path], None]) -> Path:
     with tempfile.TemporaryDirectory(dir=cache()) as made:
         part = Path(made) / "part"
         part.mkdir(mode=0o755)
-        try:
+        with needing(OSError, subprocess.SubprocessError):
             fetch(part)
-        except (OSError, subprocess.SubprocessError) as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(f"{name} cannot be fetched: {error}")
         try:
             part.rename(folder)
         except OSError:
@@ -235,9 +231,7 @@ def is_custom(thing: Object) -> bool:
 
 @functools.cache
 def _models() -> Path:
-    if shutil.which("npm") is None:
-        assert "CI" not in os.environ, "CI must have npm: apt-get install npm"
-        pytest.skip("no npm, which has the operators' definitions; sudo apt-get install npm")
+    program("npm", "npm")
     name = "-".join(each.rpartition("/")[2].replace("@", "-") for each in _MODELS)
     options = ["--silent", "--no-audit", "--no-fund"]
     return _cached(name, lambda folder: _npm(folder, ["npm", "install", *options, *_MODELS]))

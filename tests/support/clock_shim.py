@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.support.parts import program
 
 SOURCE = Path(__file__).with_name("clock_shim.c")
 
@@ -32,13 +30,8 @@ class WallClock:
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The library of `source`; without a compiler the test is skipped, unless CI is set."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        said = "no C compiler; install one: apt-get install gcc libc6-dev"
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
+    """The library of `source`."""
+    compiler = program("cc", "gcc libc6-dev")
     library = folder / f"{source.stem}.so"
     options = ("-shared", "-fPIC", "-O1", "-Wall", "-Werror")
     subprocess.run([compiler, *options, "-o", library, source, "-ldl"], check=True)

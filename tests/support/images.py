@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.binaries import cache
+from tests.support.parts import lacking
 
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/pgheadroom-test-base"
@@ -38,8 +39,6 @@ def missing() -> str:
     for program in ("buildah", "runc", "dpkg-query"):
         if shutil.which(program) is None:
             return f"no {program}; sudo apt-get install buildah runc, on Debian"
-    if os.geteuid() != 0:
-        return "building and running without a daemon needs root here"
     gone = [name for name in _PACKAGES if name not in _depends()]
     return f"no base: sudo apt-get install {' '.join(gone)}" if gone else ""
 
@@ -180,7 +179,9 @@ def bundle(
 
 
 def needed() -> None:
-    """Skip where no image can be built; the reason is the test's report."""
+    """What building and running the image takes."""
+    if os.geteuid() != 0:
+        pytest.skip("building and running without a daemon needs root here")
     reason = missing()
     if reason:
-        pytest.skip(f"the image was not built: {reason}")
+        lacking(f"the image was not built: {reason}")

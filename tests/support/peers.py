@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -14,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bench import peer
 from exporter.demo.watcher import free_address
+from tests.support.parts import needing, program
 from tests.support.receivers import eventually
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -30,12 +28,8 @@ _PATH = "/usr/bin:/bin"
 
 
 def debian_program(name: str) -> str:
-    """A program of Debian's package `prometheus`; where it is missing the test is skipped."""
-    found = shutil.which(name)
-    if not found:
-        assert "CI" not in os.environ, f"CI must have {name}: apt-get install prometheus"
-        pytest.skip(f"no {name}; sudo apt-get install prometheus")
-    return found
+    """A program of Debian's package `prometheus`."""
+    return program(name, "prometheus")
 
 
 def get(url: str) -> str | None:
@@ -90,12 +84,8 @@ def _running(
 @contextlib.contextmanager
 def postgres_exporter(dsn: str, folder: Path, *flags: str) -> Iterator[str]:
     """postgres_exporter over `dsn`; gives the address of its metrics."""
-    try:
+    with needing(peer.PeerError):
         binary = peer.postgres_exporter()
-    except peer.PeerError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(f"no postgres_exporter: {error}")
     listen = free_address()
     url = f"http://{listen}/metrics"
     command = [str(binary), f"--web.listen-address={listen}", *flags]

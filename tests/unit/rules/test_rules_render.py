@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -44,16 +43,13 @@ def test_a_group_without_a_rule_is_left_out(tmp_path):
     assert render(settings) == {str(path): "groups: []\n"}
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="no promtool; apt-get install prometheus"
-)
-def test_promtool_takes_them(tmp_path):
+def test_promtool_takes_them(promtool_path, tmp_path):
     files = []
     for name, text in render(Rules(overrides=OVERRIDES)).items():
         files.append(tmp_path / name)
         files[-1].write_text(text)
     done = subprocess.run(
-        [str(shutil.which("promtool")), "check", "rules", *files],
+        [promtool_path, "check", "rules", *files],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
