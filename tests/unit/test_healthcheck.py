@@ -1,5 +1,6 @@
 import base64
 import json
+import socket
 
 import pytest
 from click.testing import CliRunner
@@ -85,6 +86,13 @@ def test_it_logs_in_where_that_is_asked_for(tmp_path):
 def test_what_is_no_list_of_servers_is_not_pgheadrooms(data):
     with HttpReceiver(READY, Answer(body=json.dumps({"data": data}))) as server:
         assert "not as pgheadroom does" in trouble(Remote(server.url), 0, servers=True)
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_for_long():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        said = trouble(Remote(url, timeout=0.1), 0)
+    assert said == f"{url} does not answer: timed out"
 
 
 def test_nobody_is_asked_for_a_password():
