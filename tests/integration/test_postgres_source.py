@@ -58,7 +58,7 @@ def running(connection: psycopg.Connection, sql: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def wal_receiver(server: EmbeddedPostgres, directory: Path) -> Iterator[None]:
-    command = [server.bin / "pg_receivewal", "-D", directory, "-d", server.dsn()]
+    command = [server.clients / "pg_receivewal", "-D", directory, "-d", server.dsn()]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
     try:
         yield

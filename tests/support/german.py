@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -29,9 +28,6 @@ def german() -> tuple[Path, dict[str, str]]:
     if all(Path("/", part).exists() for part in (f"{_BIN}/postgres", f"{_BIN}/initdb", _WORDS)):
         return Path("/", _BIN), {"LOCPATH": str(_locale())}
     root = unpacked(_SUITE, f"postgresql-{MAJOR}")
-    client = unpacked(_SUITE, f"postgresql-client-{MAJOR}", libraries=False)
-    with contextlib.suppress(FileExistsError):
-        (root / _BIN / "psql").symlink_to(client / _BIN / "psql")
     libraries = sorted({str(each.parent) for each in root.glob("**/lib*.so*") if not _libc(each)})
     return root / _BIN, {"LOCPATH": str(_locale()), "LD_LIBRARY_PATH": ":".join(libraries)}
 

@@ -194,7 +194,7 @@ def parallel_query(server: EmbeddedPostgres) -> Iterator[None]:
 @contextlib.contextmanager
 def wal_receiver(server: EmbeddedPostgres, folder: Path) -> Iterator[None]:
     """A physical walsender, for as long as the block lasts."""
-    command = [str(server.bin / "pg_receivewal"), "-D", str(folder), "-d", server.dsn()]
+    command = [str(server.clients / "pg_receivewal"), "-D", str(folder), "-d", server.dsn()]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             yield

@@ -21,4 +21,4 @@ class Standby(EmbeddedPostgres):
     def _fill(self) -> None:
         options = ("-D", self.data_dir, "-d", self._primary.dsn(), "-R", "-X", "stream")
         quick = ("-c", "fast", "--no-sync", "--no-manifest")
-        run_as_user([self.bin / "pg_basebackup", *options, *quick], cwd=self.socket_dir)
+        run_as_user([self.clients / "pg_basebackup", *options, *quick], cwd=self.socket_dir)

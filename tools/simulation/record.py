@@ -48,7 +48,7 @@ class Bench:
         path = self._folder / f"{len(self._running)}.sql"
         path.write_text(script)
         where = ["-h", "127.0.0.1", "-p", str(self._postgres.port), "-U", "app", "-n", "-j", "1"]
-        program = str(self._postgres.bin / "pgbench")
+        program = str(self._postgres.clients / "pgbench")
         command = [program, *where, "-f", str(path), *options, "postgres"]
         quiet = subprocess.DEVNULL
         process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment())
