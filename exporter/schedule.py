@@ -23,6 +23,8 @@ Turn = Callable[[], Awaitable[None]]
 LATE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WATCHDOG_SECONDS = 1.0
 OVERDUE_INTERVALS = 2.0
+#: For what is due already to begin by itself, when a busy loop held it up as well as the watchdog.
+SETTLE_SECONDS = 0.05
 #: When a turn is not only late but missing; the longest deadline of a turn is well below.
 MISSING_INTERVALS, MISSING_SECONDS = 3.0, 30.0
 
@@ -183,12 +185,18 @@ class Schedule:
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            self._seen_at = now = loop.time()
-            for job in self._jobs.values():
-                if job.overdue(now) and self._misplaced(job):
-                    log.warning("clock moved, turn brought forward", extra={"job": job.name})
-                    self._scheduler.modify_job(job.name, next_run_time=datetime.now(UTC))
+            self._seen_at = loop.time()
+            suspects = [job for job in self._jobs.values() if self._lost(job)]
+            if suspects:
+                await asyncio.sleep(SETTLE_SECONDS)
+            for job in filter(self._lost, suspects):
+                log.warning("clock moved, turn brought forward", extra={"job": job.name})
+                self._scheduler.modify_job(job.name, next_run_time=datetime.now(UTC))
             await asyncio.sleep(WATCHDOG_SECONDS)
+
+    def _lost(self, job: Job) -> bool:
+        now = asyncio.get_running_loop().time()
+        return job.overdue(now) and self._misplaced(job)
 
     def _misplaced(self, job: Job) -> bool:
         """Whether APScheduler means to wait for longer than an interval: it lost the time."""

@@ -3,7 +3,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-from exporter.schedule import Job, Lateness, Schedule
+from exporter.schedule import WATCHDOG_SECONDS, Job, Lateness, Schedule
 
 
 async def until(condition, seconds=5.0):
@@ -92,6 +92,27 @@ def test_a_run_that_the_wall_clock_put_an_hour_away_is_brought_forward(caplog):
 
     asyncio.run(scenario())
     assert any("clock moved" in record.message for record in caplog.records)
+
+
+def test_a_loop_that_was_held_up_is_not_taken_for_a_clock_that_moved(caplog):
+    async def scenario():
+        turns: list[int] = []
+        schedule = Schedule()
+
+        async def turn():
+            turns.append(1)
+
+        schedule.every("a", turn, lambda: WATCHDOG_SECONDS * 0.4)
+        schedule.start()
+        # The next look of the watchdog is at 1.0, before the next turn at 1.2.
+        await until(lambda: len(turns) == 3)
+        # Both are due long since when the loop goes on.
+        threading.Event().wait(WATCHDOG_SECONDS * 1.5)
+        await until(lambda: len(turns) == 5)
+        await schedule.stop(0.1)
+
+    asyncio.run(scenario())
+    assert [record.message for record in caplog.records] == []
 
 
 def test_overdue_is_of_the_monotonic_clock_and_not_while_a_turn_runs():
