@@ -99,11 +99,11 @@ def test_open_files_are_allowed_as_far_as_the_system_lets_us():
     soft, hard = 100, 600
     code = f"""
 import logging, resource
-from exporter.fleet import _allow_files
+from exporter.fleet.files import allow_files
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 for endpoints in (10, 1000):
-    _allow_files(endpoints)
+    allow_files(endpoints)
     print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
