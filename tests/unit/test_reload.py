@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
-import subprocess
-import sys
 
 import pytest
 
@@ -93,20 +90,3 @@ def test_what_is_fixed_at_the_start_stays(tmp_path, logged):
     assert (config.install_id, config.listen) == ("pgheadroom", "127.0.0.1:9970")
     assert messages(logged()) == ["changed keys wait for a restart", "configuration reloaded"]
     assert logged()[0][1]["keys"] == "listen, install_id"
-
-
-def test_open_files_are_allowed_as_far_as_the_system_lets_us():
-    soft, hard = 100, 600
-    code = f"""
-import logging, resource
-from exporter.fleet.files import allow_files
-logging.basicConfig(format="%(message)s")
-resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-for endpoints in (10, 1000):
-    allow_files(endpoints)
-    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["240", "600"]
-    assert done.stderr == "too few open files are allowed; raise LimitNOFILE\n"
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != hard
