@@ -39,12 +39,17 @@ QUICK = {
 
 
 def assert_counts_are_true(day: Day, scrapes: Sequence[Scrape]) -> None:
-    """Every reading equals what Postgres counted at the moment of the poll, and so does its sum."""
+    """Every reading equals what Postgres counted at the moment of the poll, and so does its sum.
+
+    On 18 a login that is about to be refused has a slot for milliseconds, which the poll may see
+    and twenty counts a second do not.
+    """
     assert len(scrapes) > 5
     for scrape in scrapes:
         used = scrape.value("pgheadroom_connections_used")
+        starting = scrape.value("pgheadroom_connections", state="starting")
         least, most = day.truth.between(*scrape.polled)
-        assert least <= used <= most, f"{used} is not within {least}..{most}"
+        assert least <= used <= most + starting, f"{used} is not within {least}..{most}"
         assert scrape.value("pgheadroom_connections") == used
         assert scrape.value("pgheadroom_wait_events") == used
 
