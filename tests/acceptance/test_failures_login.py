@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.postgres import sessions, watchers
+from tests.support.postgres import left, sessions, watchers
 from tests.support.receivers import HttpReceiver, eventually
 from tests.support.watching import events, pagerduty, prepare, watched, watching
 
@@ -89,4 +89,4 @@ def _a_rotated_password_is_missed_by_new_logins_alone(server, watch, file):
     file.write_text("second-one")
     seen = watch.wait_for("seen again", lambda s: s.up() and s.used() >= 4)
     assert set(seen.failures()) <= {"auth", "starting", "network"}
-    assert len(watchers(server)) == 1
+    assert left(server) == 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.support.postgres import children, frozen, sessions, watchers
+from tests.support.postgres import children, frozen, left, sessions, watchers
 from tests.support.receivers import PAGERDUTY_OK, HttpReceiver, eventually
 from tests.support.watching import events, pagerduty, prepare, watched, watching
 
@@ -91,7 +91,7 @@ def test_a_server_frozen_for_long_is_unreachable_and_its_incident_goes_on(tmp_pa
             assert told[:2] == [("trigger", "warning"), ("trigger", "critical")]
             assert [action for action, _ in told].count("resolve") == 1
             assert {e.action for e in events(receiver, family="connections")} == {"trigger"}
-            eventually(lambda: len(watchers(server)) == 1, "one session of ours")
+            assert left(server) == 1
             clients.close()
             eventually(
                 lambda: events(receiver, family="connections")[-1].action == "resolve", "resolved"
@@ -116,7 +116,7 @@ def test_a_server_that_comes_back_is_counted_again(tmp_path, start_postgres, how
             assert set(watch.scrape().failures()) <= {"starting", "network"}
             with sessions(server, 7, user="app"):
                 watch.wait_for_used(8)
-            assert len(watchers(server)) == 1
+            assert left(server) == 1
         assert {e.family for e in events(receiver)} <= {"reachability"}
         assert "critical" not in {e.severity for e in events(receiver)}
 

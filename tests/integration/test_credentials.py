@@ -18,7 +18,7 @@ from exporter.sources.probe import probe
 from exporter.sources.session import BACKOFF_LONGEST_SECONDS
 from tests.conftest import StartPostgres
 from tests.support.certificates import Authority, turn_tls_on
-from tests.support.postgres import eventually, failure, poll, poll_until, reading, watchers
+from tests.support.postgres import eventually, failure, left, poll, poll_until, reading, watchers
 
 SCRAM = ["host all all 127.0.0.1/32 scram-sha-256"]
 
@@ -51,7 +51,7 @@ async def rotated(server: EmbeddedPostgres, options: dict[str, Any], secret: Pat
         assert (await failure(source)).reason is Reason.STARTING
         now[0] += BACKOFF_LONGEST_SECONDS
         await poll_until(source)
-        assert len(watchers(server)) == 1
+        assert left(server) == 1
 
 
 @pytest.mark.parametrize("kind", ["list", "shell"])

@@ -20,6 +20,7 @@ from tests.support.binaries import MAJORS
 from tests.support.postgres import (
     eventually,
     failure,
+    left,
     poll,
     poll_until,
     reading,
@@ -136,7 +137,7 @@ def ended(server: EmbeddedPostgres, by: Callable[[int], None]) -> Failure:
             by(pid)
             seen.append(await failure(source))
             await poll_until(source)
-            assert len(watchers(server)) == 1
+            assert left(server) == 1
 
     asyncio.run(run())
     return seen[0]

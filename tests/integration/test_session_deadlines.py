@@ -23,6 +23,7 @@ from tests.support.postgres import (
     failure,
     frozen,
     frozen_server,
+    left,
     poll,
     poll_until,
     reading,
@@ -93,7 +94,7 @@ def test_after_three_misses_and_ten_seconds_the_session_is_shut(
                 assert (await failure(source)).reason is Reason.LATE
             await poll_until(source)
             assert eventually(lambda: pid not in watchers(server))
-            assert eventually(lambda: len(watchers(server)) == 1)
+            assert left(server) == 1
 
     asyncio.run(run())
 
@@ -138,7 +139,7 @@ def test_a_cancelled_poll_leaves_a_session_that_can_be_used(postgres: EmbeddedPo
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await poll_until(source)
-            assert len(watchers(postgres)) == 1
+            assert left(postgres) == 1
 
     asyncio.run(run())
     assert eventually(lambda: not watchers(postgres)) is True
@@ -200,7 +201,7 @@ def test_a_restart_ends_the_session_and_a_later_poll_makes_a_new_one(
             server.restart("immediate")
             assert (await failure(source)).reason is Reason.NETWORK
             await poll(source)
-            assert len(watchers(server)) == 1
+            assert left(server) == 1
 
     asyncio.run(run())
 

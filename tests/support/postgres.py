@@ -18,7 +18,7 @@ import psycopg
 from pydantic import SecretStr
 
 from exporter.config.server import Polling, Server
-from exporter.demo.postgres import EmbeddedPostgres
+from exporter.demo.postgres import EmbeddedPostgres, PostgresError
 from exporter.snapshot.activity import BackendGroup
 from exporter.snapshot.server import Failure, Snapshot
 from exporter.sources.errors import SourceError
@@ -185,3 +185,17 @@ def watchers(server: EmbeddedPostgres, name: str = "pgheadroom") -> list[int]:
     """The pids of backends that call themselves `name`."""
     query = f"select pid from pg_stat_activity where application_name = '{name}' order by 1"
     return [int(pid) for pid in server.psql(query).split()]
+
+
+def left(server: EmbeddedPostgres) -> int:
+    """How many backends of ours there are once those that leave have left: one, or many that stay.
+
+    A backend whose client is gone takes a moment, and a server that crashed lets nobody in at once.
+    """
+
+    def one() -> bool:
+        with contextlib.suppress(PostgresError):
+            return len(watchers(server)) == 1
+        return False
+
+    return 1 if eventually(one) else len(watchers(server))
