@@ -21,7 +21,7 @@ from exporter.config.load import load
 from exporter.config.model import Config
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
-from exporter.sources.credentials import check_dsn, check_login
+from exporter.sources.credentials import addresses, check_dsn, check_login
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,13 @@ class Checks:
     def rule_problems(self, rules: Rules) -> Sequence[str]:
         """See `exporter.config.load.Checks`."""
         return load_rules(rules)[1]
+
+    def address(self, dsn: str) -> str:
+        """See `exporter.config.load.Checks`."""
+        try:
+            return addresses(dsn)[0]
+        except ValueError:
+            return ""
 
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -34,6 +33,9 @@ class Checks(Protocol):
 
     def rule_problems(self, rules: Rules) -> Sequence[str]:
         """What is wrong with these rule files and overrides, a sentence each."""
+
+    def address(self, dsn: str) -> str:
+        """Where `dsn` leads first: HOST:PORT, or "" if it cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ def load(path: Path | None, environ: Mapping[str, str], checks: Checks) -> Confi
         ConfigError: with every problem found.
     """
     if path is None:
-        return _validated(_from_environment(environ), "environment", Context(checks, Path.cwd()))
+        return _validated(
+            _from_environment(environ, checks), "environment", Context(checks, Path.cwd())
+        )
     # Not resolved: the files of a Kubernetes ConfigMap are links into a folder that goes away.
     base = path.absolute().parent
     raw, problems = _interpolated(read_document(path), environ)
@@ -154,7 +158,7 @@ def _twins(raw: dict[str, Any], section: str) -> Iterator[Problem]:
         first.setdefault(name, index)
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environ: Mapping[str, str], checks: Checks) -> dict[str, Any]:
     """What the variables say; the names are the vendors' and the platforms' usual ones."""
     dsn = environ.get("DATABASE_URL", "")
     if not dsn:
@@ -168,19 +172,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         receivers.append({"name": "pagerduty", "type": "pagerduty", "routing_key": key, "url": url})
     if webhook := environ.get("SLACK_WEBHOOK_URL"):
         receivers.append({"name": "slack", "type": "slack", "webhook_url": webhook})
-    server = {"name": _server_name(dsn), "dsn": dsn}
+    server = {"name": _server_name(checks.address(dsn)), "dsn": dsn}
     raw: dict[str, Any] = {"servers": [server], "receivers": receivers}
     if console := environ.get("PGBOUNCER_URL"):
         raw["poolers"] = [{"name": "pgbouncer", "server": server["name"], "dsn": console}]
     return raw
 
 
-def _server_name(dsn: str) -> str:
-    """The first host of a DSN, as far as it can be seen without libpq."""
-    try:
-        host = urlsplit(dsn.split(",", maxsplit=1)[0]).hostname or ""
-    except ValueError:
-        host = ""
-    found = re.search(r"(?:^|\s)host\s*=\s*'?([^\s',]+)", dsn)
-    name = host or (found[1] if found else "")
-    return re.sub(r"[^\w.:-]", "_", name.rsplit("/", 1)[-1]) or "postgres"
+def _server_name(address: str) -> str:
+    """A name of which no two servers have the same: it is part of every dedup key."""
+    host = address.removesuffix(":5432").rsplit("/", 1)[-1]
+    return re.sub(r"[^\w.:-]", "_", host.replace("[", "").replace("]", "")) or "postgres"

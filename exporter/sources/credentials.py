@@ -146,7 +146,8 @@ def describe(dsn: str) -> str:
     address = ",".join(_addresses(params))
     role = params.get("user") or os.environ.get("PGUSER")
     dbname = params.get("dbname") or os.environ.get("PGDATABASE") or "postgres"
-    return f"{f'{role}@' if role else ''}{address}/{dbname}"
+    where = _service(params) or f"{address}/{dbname}"
+    return f"{f'{role}@' if role else ''}{where}"
 
 
 def addresses(dsn: str) -> tuple[str, ...]:
@@ -159,11 +160,21 @@ def addresses(dsn: str) -> tuple[str, ...]:
 
 
 def _addresses(params: Mapping[str, str]) -> tuple[str, ...]:
-    hosts = _list(params, "host") or _list(params, "hostaddr") or ["localhost"]
+    if service := _service(params):
+        return (service,)
+    hosts = _list(params, "host") or _list(params, "hostaddr")
+    hosts = hosts or [os.environ.get("PGHOST") or "localhost"]
     ports = _list(params, "port") or [os.environ.get("PGPORT", "5432")]
     ports = ports * len(hosts) if len(ports) == 1 else ports
     pairs = zip(hosts, ports, strict=False)
     return tuple(f"{f'[{h}]' if ':' in h else h}:{p or 5432}" for h, p in pairs)
+
+
+def _service(params: Mapping[str, str]) -> str:
+    """What is known of a DSN that leaves the address to a service file, or ""."""
+    name = params.get("service") or os.environ.get("PGSERVICE")
+    known = params.get("host") or params.get("hostaddr")
+    return f"service {name}" if name and not known else ""
 
 
 def tls_warning(dsn: str) -> str | None:

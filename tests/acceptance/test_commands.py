@@ -170,11 +170,11 @@ def test_check_of_a_healthy_server(postgres):
     done = run("check", DATABASE_URL=postgres.dsn())
     assert done.returncode == 0, done.stdout
     head, arithmetic, probe, *_ = done.stdout.splitlines()
-    assert head == "127.0.0.1  ok"
+    assert head == f"127.0.0.1:{postgres.port}  ok"
     assert arithmetic.strip().endswith("of 97 usable slots, 1 %; max 100, 3 reserved")
     assert probe.strip().startswith("a new client connects in ")
     (seen,) = json.loads(run("check", "--json", DATABASE_URL=postgres.dsn()).stdout)
-    assert (seen["server"], seen["code"], seen["findings"]) == ("127.0.0.1", 0, [])
+    assert (seen["server"], seen["code"], seen["findings"]) == (f"127.0.0.1:{postgres.port}", 0, [])
     assert seen["situation"]["usable"] == 97
 
 
@@ -280,7 +280,8 @@ def test_run_with_a_secret_that_cannot_be_read(tmp_path):
 def test_run_serves_only_what_is_documented_and_stops_at_once(tmp_path, postgres16):
     """With nothing but DATABASE_URL."""
     with running(tmp_path, DATABASE_URL=postgres16.dsn()) as (process, listen):
-        eventually(lambda: 'pgheadroom_up{server="127.0.0.1"} 1' in get(listen, "/metrics"), "up")
+        up = f'pgheadroom_up{{server="127.0.0.1:{postgres16.port}"}} 1'
+        eventually(lambda: up in get(listen, "/metrics"), "up")
         assert get(listen, "/healthz") == "ok\n"
         assert "nobody will be told" in get(listen, "/")
         page = (ROOT / "docs" / "metrics.md").read_text()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from exporter.config.errors import ConfigError
 from exporter.config.load import load
 from exporter.config.model import Config
+from exporter.reload import read_config
 
 SECRET = "s3cr3t-do-not-tell"
 GOOD = f"servers: [{{name: prod, dsn: 'postgresql://app:{SECRET}@db/x'}}]\n"
@@ -24,6 +25,9 @@ class Lenient:
 
     def rule_problems(self, rules):
         return [f"{file.name}: rule X needs history" for file in rules.files]
+
+    def address(self, dsn):  # noqa: ARG002  the port's signature
+        return "db.example.com:5433"
 
 
 def loaded(tmp_path: Path, text: str, environ=None) -> Config:
@@ -121,9 +125,31 @@ def test_the_environment_alone_is_enough():
         "PAGERDUTY_URL": "http://127.0.0.1/pd",
     }
     config = load(None, environ, Lenient())
-    assert config.servers[0].name == "db.example.com"
+    assert config.servers[0].name == "db.example.com:5433"
     routes = {r.receiver: [(m.label, m.value) for m in r.matchers] for r in config.effective_routes}
     assert routes == {"pagerduty": [("severity", "critical")], "slack": []}
+
+
+@pytest.mark.parametrize(
+    ("dsn", "name"),
+    [
+        ("postgresql://app@db.example.com/shop", "db.example.com"),
+        ("postgresql://app@db.example.com:5433,b/shop", "db.example.com:5433"),
+        ("postgresql:///shop?host=10.0.0.5&port=6000", "10.0.0.5:6000"),
+        ("postgresql:///shop?host=/cloudsql/p:eu:db", "p:eu:db"),
+        ("postgresql://%2Fvar%2Frun%2Fpg/shop", "pg"),
+        ("postgresql://app@[::1]:6543/shop", "::1:6543"),
+        ("host = 'a' port=5432", "a"),
+        ("service=shop", "service_shop"),
+        ("user=app", "localhost"),
+    ],
+)
+def test_a_server_of_the_environment_is_named_so_that_no_other_has_its_name(dsn, name, monkeypatch):
+    for variable in ("PGHOST", "PGPORT", "PGSERVICE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert read_config(None, {"DATABASE_URL": dsn}).servers[0].name == name
+    monkeypatch.setenv("PGHOST", "db-7")
+    assert read_config(None, {"DATABASE_URL": "user=app"}).servers[0].name == "db-7"
 
 
 def test_nothing_at_all_says_what_to_set():

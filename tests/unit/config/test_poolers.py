@@ -22,6 +22,9 @@ class Lenient:
     def rule_problems(self, rules):  # noqa: ARG002  the port's signature
         return ()
 
+    def address(self, dsn):  # noqa: ARG002  the port's signature
+        return "db.example.com:5433"
+
 
 def loaded(tmp_path, text):
     path = tmp_path / "pgheadroom.yaml"
@@ -70,5 +73,5 @@ def test_the_environment_names_a_pooler_too():
         "PGBOUNCER_URL": "postgresql://stats@db.example.com:6432/pgbouncer",
     }
     (pooler,) = load(None, environ, Lenient()).poolers
-    assert (pooler.name, pooler.server) == ("pgbouncer", "db.example.com")
+    assert (pooler.name, pooler.server) == ("pgbouncer", "db.example.com:5433")
     assert pooler.dsn.get_secret_value() == environ["PGBOUNCER_URL"]

@@ -88,6 +88,8 @@ def test_what_is_wrong_is_said_without_the_password(dsn: str, words: str) -> Non
         ("host=/run/postgresql dbname=shop password=hunter2", "/run/postgresql:5432/shop"),
         ("hostaddr=10.0.0.1 user=app", "app@10.0.0.1:5432/postgres"),
         ("user=app", "app@localhost:5432/postgres"),
+        ("service=shop user=app", "app@service shop"),
+        ("service=shop host=db", "db:5432/postgres"),
     ],
 )
 def test_description_is_the_address_without_secrets(dsn: str, said: str) -> None:
