@@ -16,6 +16,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
+from exporter.snapshot.server import Failure, Reason
+from exporter.sources.errors import SourceError
 from exporter.sources.names import with_addresses
 
 Row = tuple[Any, ...]
@@ -26,6 +28,7 @@ Connection = AsyncConnection[Row]
 _SHORTEST_CONNECT_TIMEOUT = 2
 #: psycopg's default; statements that ask for it are prepared at once.
 _PREPARE_THRESHOLD = 5
+_UNPARSED = Failure(Reason.ERROR, "the DSN cannot be parsed", "run pgheadroom config check")
 #: struct ucred: pid, uid, gid (https://man7.org/linux/man-pages/man7/unix.7.html).
 _CREDENTIALS = struct.Struct("3i")
 
@@ -37,16 +40,24 @@ async def connect(
 
     `deadline` (seconds) is divided among the addresses for libpq's own connect_timeout, where the
     DSN sets none. It does not bound this call; the caller does.
+
+    Raises:
+        SourceError: the parameters cannot be parsed.
+        psycopg.Error: nobody let us in.
     """
     params = await with_addresses(params)
     hosts = max(1, len(params.get("host", "").split(",")))
     seconds = max(_SHORTEST_CONNECT_TIMEOUT, math.ceil(deadline / hosts))
     bounded: dict[str, str | int] = {"connect_timeout": seconds, **params}
-    return await AsyncConnection.connect(
-        make_conninfo("", **bounded),
-        autocommit=True,
-        prepare_threshold=_PREPARE_THRESHOLD if prepared else None,
-    )
+    try:
+        return await AsyncConnection.connect(
+            make_conninfo("", **bounded),
+            autocommit=True,
+            prepare_threshold=_PREPARE_THRESHOLD if prepared else None,
+        )
+    except psycopg.ProgrammingError:
+        # Not what libpq says: it quotes what it cannot parse, which may be a piece of a password.
+        raise SourceError(_UNPARSED) from None
 
 
 def shut_socket(connection: Connection) -> None:

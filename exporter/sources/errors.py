@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import psycopg
 from psycopg import errors
 
 from exporter.snapshot.server import Failure, Reason
@@ -83,9 +82,6 @@ def classify(
             words that the table does not know counts as `refused`.
         secrets: texts that must not appear in the message.
     """
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        # libpq quotes what it cannot parse, which may be a piece of a password.
-        return Failure(Reason.ERROR, "the DSN cannot be parsed", "run pgheadroom config check")
     failure = _by_type(error) or _by_text(_words(error), used_ratio)
     return Failure(failure.reason, redact(failure.message, secrets), failure.hint)
 

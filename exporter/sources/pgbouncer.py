@@ -82,6 +82,10 @@ class PgbouncerSource:
         Raises:
             SourceError: why there is none.
         """
+        with self._session.surprise.caught():
+            return await self._poll(now)
+
+    async def _poll(self, now: float) -> PoolerSnapshot:
         started = self._clock()
         if await self._session.ready():
             self._due = dict.fromkeys(self._due, started)
@@ -128,10 +132,12 @@ class PgbouncerSource:
         """
         session = self._new_session()
         try:
-            await session.ready()
-            until = self._clock() + self._polling.deadline
-            found = await session.records(b"SHOW SOCKETS", rows.columns(PoolSocket), until=until)
-            return rows.values(PoolSocket, found)
+            with self._session.surprise.caught():
+                await session.ready()
+                until = self._clock() + self._polling.deadline
+                columns = rows.columns(PoolSocket)
+                found = await session.records(b"SHOW SOCKETS", columns, until=until)
+                return rows.values(PoolSocket, found)
         finally:
             await session.close()
 

@@ -40,7 +40,8 @@ _ASKED = 3
 #: A second client is not waited for as we are.
 _SECOND_SECONDS = 2.0
 _BACKEND = b"""select pg_catalog.pg_backend_pid(),
-       pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - backend_start)
+       pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()
+           operator(pg_catalog.-) backend_start)
   from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"""
 
 

@@ -131,7 +131,8 @@ class PostgresSource:
             SourceError: why there is none.
         """
         async with self._turn:
-            return await self._poll(now, expected_used_ratio)
+            with self._session.surprise.caught():
+                return await self._poll(now, expected_used_ratio)
 
     async def held(self) -> tuple[HeldBackend, ...]:
         """The client backends that have held a transaction for more than a second, oldest first.
@@ -146,8 +147,9 @@ class PostgresSource:
                 raise SourceError(_BUSY)
             until = self._clock() + min(HELD_SECONDS, self._polling.deadline)
             addresses = {"addresses": self._server.client_addresses}
-            found = await self._session.fetch(_HELD, addresses, until=until)
-            return rows.held(found, self._names)
+            with self._session.surprise.caught():
+                found = await self._session.fetch(_HELD, addresses, until=until)
+                return rows.held(found, self._names)
 
     async def _poll(self, now: float, expected_used_ratio: float | None) -> Snapshot:
         started = self._clock()

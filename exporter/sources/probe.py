@@ -6,8 +6,6 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-import psycopg
-
 from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Failure, Probe, Reason
 from exporter.sources.connection import Connection, connect, shut_socket
@@ -136,8 +134,8 @@ def _failure(attempt: _Login, used_ratio: float | None) -> Failure | None:
     error = attempt.task.exception()
     if error is None:
         return None
-    if not isinstance(error, psycopg.Error | TimeoutError):
-        raise error
+    if isinstance(error, SourceError):
+        return error.failure
     return classify(error, used_ratio=used_ratio, secrets=attempt.secrets)
 
 

@@ -23,6 +23,7 @@ from exporter.sources.connection import Connection, Row, connect, shut_socket
 from exporter.sources.credentials import secret_parts
 from exporter.sources.errors import SourceError, classify
 from exporter.sources.reading import CLOSED, Reading
+from exporter.sources.surprise import Surprise
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ class Session:
         self._attempts = 0
         self._retry_at = -math.inf
         self._refusal = _LATE
+        self.surprise = Surprise(name)
+        """For those who read what the session fetched."""
 
     @property
     def is_open(self) -> bool:
@@ -133,6 +136,10 @@ class Session:
         except SourceError as error:
             self._back_off(error.failure)
             raise
+        except Exception as error:
+            failure = self.surprise.failure(error)
+            self._back_off(failure)
+            raise SourceError(failure) from error
         self._attempts = self._misses = 0
         return True
 

@@ -408,6 +408,30 @@ def test_the_grants_are_enough(postgres: EmbeddedPostgres, role: str) -> None:
         postgres.psql(f'drop role "{role.replace(chr(34), chr(34) * 2)}"')
 
 
+EVIL = """
+create schema evil; grant usage on schema evil to public;
+create table evil.log (who text); grant insert on evil.log to public;
+create function evil.minus(timestamptz, timestamptz) returns interval language plpgsql as $$ begin
+  insert into evil.log values (current_user); return pg_catalog.timestamptz_mi($1, $2); end $$;
+create operator evil.- (leftarg = timestamptz, rightarg = timestamptz, function = evil.minus);
+alter database shop set search_path = evil, pg_catalog;
+"""
+
+
+def test_the_owner_of_the_database_gets_nothing_run_as_us(start_postgres: StartPostgres) -> None:
+    server = start_postgres(16)
+    server.psql("create role eve login; create database shop owner eve")
+    server.psql(EVIL, dbname="shop", user="eve")
+
+    async def run() -> None:
+        async with reading(server.dsn(dbname="shop")) as source:
+            await poll(source)
+            await source.held()
+
+    asyncio.run(run())
+    assert server.psql("select * from evil.log", dbname="shop") == ""
+
+
 def test_a_table_of_tricks_in_public_changes_nothing(start_postgres: StartPostgres) -> None:
     server = start_postgres(18)
     server.psql("create function public.pg_stat_get_activity(int) returns int return 1")

@@ -81,7 +81,7 @@ async def _talk(
     await writer.drain()
     while (kind := await reader.readexactly(1)) != b"X":
         length = struct.unpack("!i", await reader.readexactly(4))[0]
-        command = (await reader.readexactly(length - 4)).rstrip(b"\0").decode()
+        command = (await reader.readexactly(length - 4)).rstrip(b"\0").decode(errors="replace")
         if kind != b"Q":
             writer.write(_error("extended query protocol not supported by admin console") + ready)
             continue
