@@ -174,18 +174,20 @@ class Session:
 
     async def close(self) -> None:
         """End the session, and whatever is under way, at once."""
-        for connection in (self._connection, self._opening):
-            if connection is not None and (self._statement or self._login):
-                shut_socket(connection)
-        self._reading.cancel()
-        if self._login is not None:
-            self._login.cancel()
-        await _settle(self._statement, self._login)
-        if self._login is not None:
-            await _discard(self._login)
-        if self._connection is not None:
-            await self._connection.close()
+        connection, statement, login = self._connection, self._statement, self._login
+        # Before the first wait: who polls meanwhile must begin nothing more on this connection.
         self._connection = self._statement = self._login = None
+        for each in (connection, self._opening):
+            if each is not None and (statement or login):
+                shut_socket(each)
+        self._reading.cancel()
+        if login is not None:
+            login.cancel()
+        await _settle(statement, login)
+        if login is not None:
+            await _discard(login)
+        if connection is not None:
+            await _leave(connection, statement)
 
     async def _run(
         self, read: Callable[[Connection], Coroutine[Any, Any, list[T]]], until: float
@@ -243,6 +245,8 @@ class Session:
             self._login = asyncio.create_task(self._open(params))
         task = self._login
         done, _ = await asyncio.wait({task}, timeout=self.connect_deadline)
+        if self._login is not task:
+            raise SourceError(CLOSED)
         if not done:
             # Before the login there is only the task to cancel; after it, the socket to shut.
             if self._opening is None:
@@ -308,6 +312,17 @@ async def _settle(*tasks: asyncio.Task[Any] | None) -> None:
         for task in done:
             # Asked for, or asyncio complains of an error that nobody saw.
             _ = task.cancelled() or task.exception()
+
+
+async def _leave(connection: Connection, statement: asyncio.Task[Any] | None) -> None:
+    """Close `connection`, once no statement runs on it.
+
+    libpq frees what psycopg still waits upon: the process would crash or hang.
+    """
+    if statement is None or statement.done():
+        await connection.close()
+        return
+    statement.add_done_callback(lambda _: connection.pgconn.finish())
 
 
 async def _discard(task: asyncio.Task[Connection]) -> None:

@@ -15,8 +15,10 @@ import pytest
 from exporter.config.server import Polling
 from exporter.demo.postgres import EmbeddedPostgres, free_port
 from exporter.snapshot.server import Reason
+from exporter.sources.connection import Connection
 from exporter.sources.errors import SourceError
 from exporter.sources.postgres import PostgresSource
+from exporter.sources.reading import CLOSED
 from tests.conftest import StartPostgres
 from tests.support.postgres import (
     eventually,
@@ -127,6 +129,61 @@ def test_closing_does_not_wait_for_a_frozen_server(start_postgres: StartPostgres
 
     asyncio.run(run())
     assert eventually(lambda: not watchers(server)) is True
+
+
+@pytest.mark.pg(16)
+def test_who_polls_while_a_session_is_closed_begins_nothing_more_on_it(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """libpq frees the connection, and a statement that still waits upon it ends the process."""
+
+    async def run() -> None:
+        async with reading(postgres) as source:
+            await poll(source)
+            session = source._session
+            until = session._clock() + 30
+
+            async def statements() -> None:
+                for _ in range(2):
+                    await session.fetch(b"select pg_sleep(0.1)", until=until)
+
+            polling = asyncio.create_task(statements())
+            for _ in range(1_000_000):
+                # It has its rows, and who polls has not taken them up yet.
+                if session._statement is not None and session._statement.done():
+                    break
+                await asyncio.sleep(0)
+            await session.close()
+            with pytest.raises(SourceError) as caught:
+                await polling
+            assert caught.value.failure is CLOSED
+
+    asyncio.run(run())
+
+
+@pytest.mark.pg(16)
+def test_a_session_that_is_closed_during_a_login_has_no_connection(
+    postgres: EmbeddedPostgres,
+) -> None:
+    async def run() -> None:
+        async with reading(postgres) as source:
+            session = source._session
+            greet, greeted = session._greet, asyncio.Event()
+
+            async def greeting(connection: Connection) -> None:
+                greeted.set()
+                await greet(connection)
+
+            session._greet = greeting
+            polling = asyncio.create_task(poll(source))
+            await greeted.wait()
+            await session.close()
+            with pytest.raises(SourceError):
+                await polling
+            assert not session.is_open
+            assert eventually(lambda: watchers(postgres) == [])
+
+    asyncio.run(run())
 
 
 def test_a_cancelled_poll_leaves_a_session_that_can_be_used(postgres: EmbeddedPostgres) -> None:
