@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -12,6 +13,9 @@ def main() -> None:
         # The first process of a container is not ended by a signal that it does not handle, and it
         # may be told to end while the imports below are still under way.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if sys.argv[1:2] == ["run"]:
+        # It asks for a reload, and the files are yet to be read; by default it ends the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from exporter.cli import main as command  # noqa: PLC0415  that takes a second on a busy machine
 
     command()

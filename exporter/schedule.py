@@ -108,6 +108,7 @@ class Schedule:
         self.lateness = Lateness()
         self._watchdog: asyncio.Task[None] | None = None
         self._seen_at = float("-inf")
+        self._stopping = False
 
     def every(
         self, name: str, turn: Turn, interval: Callable[[], float], delay: float = 0.0
@@ -161,6 +162,7 @@ class Schedule:
 
     async def stop(self, seconds: float) -> None:
         """Begin nothing more; give turns that are under way `seconds` to finish."""
+        self._stopping = True
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._scheduler.remove_all_jobs()
@@ -172,7 +174,13 @@ class Schedule:
         self._scheduler.shutdown(wait=False)
 
     async def _run(self, job: Job) -> None:
-        await job.run()
+        try:
+            await job.run()
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            # By `stop`, which is no error that APScheduler has to tell.
+            return
         if job.ask() and self._jobs.get(job.name) is job:
             self._reschedule(job)
 

@@ -46,14 +46,15 @@ def run(
         asyncio.run(_run(config, origin))
     except (ConfigError, ListenError, StateDirBusyError) as error:
         fail(str(error))
-    # A name look-up that hangs sits in a thread that nobody can end; it must not keep us.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
 
 
 async def _run(config: Config, origin: Origin) -> None:
     await App(config, origin).run()
+    # Before the loop waits for its threads: in one, a name look-up or a request that nobody can
+    # end may hang.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _web(path: Path | None) -> WebFile | None:

@@ -68,6 +68,8 @@ class Turns(ABC, Generic[State]):
         self._retired = False
         self._sources = 0
         """How often the source was replaced: what an earlier one answers is of no use."""
+        self._probing = 0
+        """How often the probe was switched off; the same holds for what it says afterwards."""
         self._poll_seconds: deque[float] = deque(maxlen=DEAR_POLLS)
         self._saved_at = float("-inf")
         self._book = Book()
@@ -119,7 +121,8 @@ class Turns(ABC, Generic[State]):
         await self._evaluate(self._desk.clock())
 
     def forget_probes(self) -> None:
-        """Know nothing of new clients any more: nobody tries for us."""
+        """Know nothing of new clients any more: nobody tries for us, and who still does is late."""
+        self._probing += 1
         self._state = replace(self._state, probes={})
 
     def retire(self) -> None:
@@ -131,9 +134,9 @@ class Turns(ABC, Generic[State]):
 
     async def probe_turn(self) -> None:
         """Let a new client try; the next turn evaluates what it saw."""
-        asked = self._sources
+        asked = self._sources, self._probing
         probe = await self._probe(self._desk.clock())
-        if asked != self._sources:
+        if asked != (self._sources, self._probing):
             return
         known = self._state.probes.get(probe.via)
         if probe.reason is not (known.reason if known else None):

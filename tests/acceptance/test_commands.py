@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
@@ -296,23 +298,48 @@ def test_run_serves_only_what_is_documented_and_stops_at_once(tmp_path, postgres
         eventually(lambda: not watchers(postgres16), "the session is closed")
 
 
-def test_run_stops_while_the_server_does_not_answer(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+def test_run_stops_while_nobody_answers(tmp_path):
+    """A server's login and a heartbeat are under way, and nothing that is waited for ends."""
+    silent, deaf = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    with silent, deaf:
         dsn = f"postgresql://app:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/postgres"
-        own = {"DATABASE_URL": dsn}
-        with running_at_once(tmp_path, **own) as process:
-            line, _ = silent.accept()
-            with line:
+        config = file(
+            tmp_path,
+            servers=[{"name": "db", "dsn": dsn}],
+            heartbeat={"url": f"http://127.0.0.1:{deaf.getsockname()[1]}/", "timeout": 60},
+        )
+        with running_at_once(tmp_path, "--config", config) as process:
+            login, _ = silent.accept()
+            beat, _ = deaf.accept()
+            with login, beat:
                 stop(process)
+    log = (tmp_path / "log").read_text()
+    assert " INFO stopped " in log
+    assert "Traceback" not in log
+
+
+def test_a_start_that_is_asked_for_a_reload_goes_on(tmp_path):
+    with running_at_once(tmp_path, DATABASE_URL=NOBODY["dsn"]) as process:
+        eventually(lambda: ignores(process, signal.SIGHUP), "SIGHUP is ignored")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: " INFO started " in (tmp_path / "log").read_text(), "started", 20)
+        stop(process)
+
+
+def ignores(process, number):
+    """https://man7.org/linux/man-pages/man5/proc_pid_status.5.html, SigIgn."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (mask,) = re.findall(r"^SigIgn:\s*(\w+)", status, re.MULTILINE)
+    return bool(int(mask, 16) & 1 << number - 1)
 
 
 @contextmanager
-def running_at_once(folder, **own):
+def running_at_once(folder, *arguments, **own):
     """`pgheadroom run`, whether or not it has polled yet."""
-    command = [COMMAND, "run", "--listen", free_address(), "--state-dir", folder / "state"]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(**own), stderr=subprocess.DEVNULL
-    )
+    listen = ("--listen", free_address())
+    command = [COMMAND, "run", *listen, "--state-dir", folder / "state", *arguments]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(**own), stderr=log)
     try:
         yield process
     finally:

@@ -13,6 +13,7 @@ from exporter.config.server import Forecast, Polling
 from exporter.poll import Desk, Plan, Watch
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.model import Rule
+from exporter.snapshot.server import Probe, Reason
 from exporter.sources.errors import SourceError
 from tests.support.launch_day import eventually
 from tests.support.states import failure, group, snapshot
@@ -92,6 +93,27 @@ def test_failures_are_logged_once_and_then_counted_every_five_minutes(caplog):
     state = desk.board.get("db").state
     assert state.up
     assert sum(state.failures.values()) == 400
+
+
+def test_what_a_probe_sees_after_it_was_switched_off_is_not_remembered():
+    class Slow(Answers):
+        async def probe(self, now):
+            await self.go.wait()
+            return Probe("direct", now, 0.1, Reason.LATE, "no answer in time")
+
+    async def scenario():
+        source = Slow(snapshot(group(3)))
+        watch, desk = watch_over(source)
+        source.go.clear()
+        trying = asyncio.create_task(watch.probe_turn())
+        await asyncio.sleep(0)
+        watch.forget_probes()
+        source.go.set()
+        await trying
+        await watch.turn()
+        return desk.board.get("db").state.probes
+
+    assert asyncio.run(scenario()) == {}
 
 
 def test_what_a_replaced_source_still_answers_is_not_looked_at():
