@@ -24,7 +24,10 @@ def tls_context(config: TlsServer) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[config.min_version]
     context.verify_mode = _VERIFY[config.client_auth_type]
-    load_certificate(context, config)
+    try:
+        context.load_cert_chain(config.cert_file, config.key_file, password=_no_passphrase)
+    except OSError as error:
+        raise _problem("cert_file and key_file", error) from None
     if config.client_ca_file is not None:
         try:
             context.load_verify_locations(config.client_ca_file)
@@ -33,16 +36,10 @@ def tls_context(config: TlsServer) -> ssl.SSLContext:
     return context
 
 
-def load_certificate(context: ssl.SSLContext, config: TlsServer) -> None:
-    """Show the certificate of `config` to whoever connects from now on.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    try:
-        context.load_cert_chain(config.cert_file, config.key_file)
-    except OSError as error:
-        raise _problem("cert_file and key_file", error) from None
+def _no_passphrase() -> str:
+    """OpenSSL would ask for it at the terminal, and wait."""
+    said = "the key is encrypted; give one without a passphrase"
+    raise ConfigError("web.config_file", [Problem("tls_server_config.key_file", said)])
 
 
 def _problem(key: str, error: OSError) -> ConfigError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,14 +41,22 @@ def security(folder: Path, pair: tuple[Path, Path], **changes: Any) -> WebConfig
     return load_web(path)
 
 
-def serve(config: WebConfig, ask: Callable[[Web, str], Any]) -> Any:
-    """What `ask` returns, called on a thread beside the served pages."""
+Follow = Callable[[WebConfig], None]
+
+
+def serve(config: WebConfig, ask: Callable[[Follow, str], Any]) -> Any:
+    """What `ask` returns, called on a thread beside the served pages, which follow what it says."""
 
     async def run() -> Any:
         web = Web(PORT, bind("127.0.0.1", 0), config)
+        loop = asyncio.get_running_loop()
+
+        def follow(other: WebConfig) -> None:
+            asyncio.run_coroutine_threadsafe(web.follow(other), loop).result(10)
+
         web.start()
         try:
-            return await asyncio.to_thread(ask, web, web.address)
+            return await asyncio.to_thread(ask, follow, web.address)
         finally:
             await web.stop(2)
 
@@ -72,30 +81,82 @@ def test_the_pages_are_served_over_tls_and_a_renewed_certificate_is_shown(tmp_pa
     new = authority.certificate("new", "IP:127.0.0.1")
     context = ssl.create_default_context(cafile=authority.ca)
 
-    def ask(web: Web, address: str) -> list[str]:
+    def ask(follow: Follow, address: str) -> list[str]:
         seen = []
         for pair in (old, new):
-            assert web.follow(security(tmp_path, pair))
+            follow(security(tmp_path, pair))
             status, shown = get(address, context)
             assert status == 200
             seen.append(dict(pair[0] for pair in shown["subject"])["commonName"])
-        assert not web.follow(WebConfig())
-        with pytest.raises(http.client.HTTPException):
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            plain(address)
+        follow(WebConfig())
+        assert plain(address) == 200
+        follow(security(tmp_path, old))
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
             plain(address)
         return seen
 
     assert serve(security(tmp_path, old), ask) == ["old", "new"]
 
 
-def plain(address: str) -> None:
+def plain(address: str) -> int:
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", "/healthz")
-        connection.getresponse()
-    except ConnectionResetError as error:
-        raise http.client.HTTPException("closed") from error
+        return connection.getresponse().status
     finally:
         connection.close()
+
+
+def test_what_is_asked_of_clients_changes_while_the_pages_are_served(tmp_path):
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    pair = first.certificate("server", "IP:127.0.0.1")
+    contexts = []
+    for authority in (first, second):
+        context = ssl.create_default_context(cafile=first.ca)
+        context.load_cert_chain(*authority.certificate("client"))
+        contexts.append(context)
+    demands = {"client_auth_type": "RequireAndVerifyClientCert"}
+
+    def let_in(address: str, context: ssl.SSLContext) -> bool:
+        try:
+            return get(address, context)[0] == 200
+        except (ssl.SSLError, ConnectionError, http.client.HTTPException):
+            return False
+
+    def ask(follow: Follow, address: str) -> list[list[bool]]:
+        seen = []
+        for changes in (
+            {},
+            demands | {"client_ca_file": first.ca},
+            demands | {"client_ca_file": second.ca},
+            {"min_version": "TLS13"},
+        ):
+            follow(security(tmp_path, pair, **changes))
+            old = ssl.create_default_context(cafile=first.ca)
+            old.maximum_version = ssl.TLSVersion.TLSv1_2
+            seen.append([let_in(address, context) for context in (*contexts, old)])
+        return seen
+
+    assert serve(security(tmp_path, pair), ask) == [
+        [True, True, True],
+        [True, False, False],
+        [False, True, False],
+        [True, True, False],
+    ]
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(tmp_path):
+    pair = Authority(tmp_path).certificate("server")
+    secret = tmp_path / "secret.key"
+    command = ["openssl", "pkey", "-aes128", "-passout", "pass:x", "-in", pair[1], "-out", secret]
+    subprocess.run(command, check=True, capture_output=True)
+    with (
+        contextlib.closing(bind("127.0.0.1", 0)) as sock,
+        pytest.raises(ConfigError, match="key_file: the key is encrypted"),
+    ):
+        Web(PORT, sock, security(tmp_path, (pair[0], secret)))
 
 
 def test_clients_without_a_certificate_are_sent_away_where_one_is_asked_for(tmp_path):
@@ -109,7 +170,7 @@ def test_clients_without_a_certificate_are_sent_away_where_one_is_asked_for(tmp_
         client_auth_type="RequireAndVerifyClientCert",
     )
 
-    def ask(_web: Web, address: str) -> int:
+    def ask(_follow: Follow, address: str) -> int:
         nobody = ssl.create_default_context(cafile=authority.ca)
         with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
             get(address, nobody)
@@ -131,9 +192,9 @@ def test_a_certificate_that_cannot_be_used_leaves_everything_as_it_is(tmp_path):
     ):
         Web(PORT, sock, broken)
 
-    def ask(web: Web, address: str) -> int:
+    def ask(follow: Follow, address: str) -> int:
         with pytest.raises(ConfigError):
-            web.follow(broken)
+            follow(broken)
         return get(address, ssl.create_default_context(cafile=authority.ca))[0]
 
     assert serve(security(tmp_path, pair), ask) == 200

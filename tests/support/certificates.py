@@ -15,6 +15,7 @@ class Authority:
     """Signs certificates; `ca` is what its customers trust."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._openssl = _openssl()
         self.ca = folder / "ca.crt"

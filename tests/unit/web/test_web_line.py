@@ -1,9 +1,11 @@
 import asyncio
 import http.client
+import logging
 import socket
 
 from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
+from exporter.web import line
 from exporter.web.port import Port
 from exporter.web.server import Web, bind
 
@@ -11,20 +13,20 @@ PORT = Port(Board(), lambda: 0.0, lambda: True, tuple, Book, list, "1.2.3")
 
 
 def get(address):
-    line = http.client.HTTPConnection(address, timeout=5)
+    asking = http.client.HTTPConnection(address, timeout=5)
     try:
-        line.request("GET", "/healthz")
-        return line.getresponse().headers
+        asking.request("GET", "/healthz")
+        return asking.getresponse().headers
     finally:
-        line.close()
+        asking.close()
 
 
 def test_an_answer_is_not_held_back_for_an_acknowledgement():
     with bind("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         listener.settimeout(5)
-        line, _ = listener.accept()
-        with line:
-            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_answers_are_dated_and_the_server_ends_when_it_is_told_to():
@@ -39,3 +41,59 @@ def test_answers_are_dated_and_the_server_ends_when_it_is_told_to():
     assert headers["date"].endswith("GMT")
     assert task.done()
     assert not task.cancelled()
+
+
+def left_waiting(monkeypatch, patience, most, clients):
+    """Which of so many clients that say half of what they want are still connected."""
+    monkeypatch.setattr(line, "PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(line, "MOST_CLIENTS", most)
+
+    async def served():
+        web = Web(PORT, bind("127.0.0.1", 0))
+        web.start()
+        host, port = web.address.split(":")
+        lines = []
+        for _ in range(clients):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /healthz HTTP/1.1\r\n")
+            lines.append((reader, writer))
+            # One after the other, so that it is known who came first.
+            assert (await asyncio.to_thread(get, web.address))["date"]
+        ends = [asyncio.ensure_future(reader.read()) for reader, _ in lines]
+        done, _ = await asyncio.wait(ends, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        others = await asyncio.to_thread(get, web.address)
+        assert others["date"]
+        await web.stop(5.0)
+        await asyncio.gather(*ends, return_exceptions=True)
+        for _, writer in lines:
+            writer.close()
+        return [end in done for end in ends]
+
+    return asyncio.run(served())
+
+
+def test_a_client_that_does_not_finish_its_question_is_sent_away(monkeypatch):
+    assert left_waiting(monkeypatch, 0.3, 100, 1) == [True]
+
+
+def test_one_client_too_many_takes_the_place_of_the_one_that_waits_longest(monkeypatch):
+    # With the one that is answered in between there are never more than three.
+    assert left_waiting(monkeypatch, 60, 3, 3) == [True, False, False]
+
+
+def test_a_lack_of_files_is_said_once_a_minute_and_without_a_traceback(caplog):
+    quiet = line.QuietAccepting()
+    logger = logging.getLogger("asyncio")
+    logger.addFilter(quiet)
+    try:
+        for _ in range(3):
+            logger.error(
+                "socket.accept() out of system resource\nsocket: %s",
+                7,
+                exc_info=OSError(24, "files"),
+            )
+        logger.error("something else")
+    finally:
+        logger.removeFilter(quiet)
+    said = [(record.getMessage(), record.exc_info) for record in caplog.records]
+    assert said == [("no file is left for another client", None), ("something else", None)]
