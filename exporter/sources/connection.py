@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
 from exporter.sources.names import with_addresses
+from exporter.sources.trust import trust_the_system
 
 Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
@@ -31,6 +32,10 @@ _PREPARE_THRESHOLD = 5
 _UNPARSED = Failure(Reason.ERROR, "the DSN cannot be parsed", "run pgheadroom config check")
 #: struct ucred: pid, uid, gid (https://man7.org/linux/man-pages/man7/unix.7.html).
 _CREDENTIALS = struct.Struct("3i")
+
+# Before there are threads: whoever reads a variable while another is set may read anything
+# (https://man7.org/linux/man-pages/man3/setenv.3.html, "MT-Unsafe const:env").
+trust_the_system()
 
 
 async def connect(

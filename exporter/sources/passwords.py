@@ -21,6 +21,7 @@ from typing import Any
 from exporter.config.credentials import Credentials, RdsIam
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
+from exporter.sources.trust import given_environment
 
 _LONGEST = 65536
 #: libpq's default port (https://www.postgresql.org/docs/current/libpq-connect.html).
@@ -81,7 +82,13 @@ async def _written(command: Sequence[str], seconds: float) -> str:
 async def _run(command: Sequence[str]) -> tuple[bytes, int]:
     # A session of its own, so that what a shell started ends with it.
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, start_new_session=True, limit=_LONGEST
+        *command,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        start_new_session=True,
+        limit=_LONGEST,
+        env=given_environment(),
     )
     try:
         return await _first_line(process), await process.wait()
