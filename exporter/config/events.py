@@ -52,9 +52,9 @@ def set_up(config: Log) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
-    # Every turn of every job is an INFO line there; what matters of them we log ourselves.
-    for library in ("uvicorn", "urllib3"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    # Every request is an INFO line there; what matters of them we log ourselves. Libraries that log
+    # secrets are silenced whatever `config` says, where they are used: by notify and sources.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # It warns whenever a turn is still under way: with every one while a server is frozen.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import signal
 import threading
@@ -32,6 +33,10 @@ _AWS_FILES = {
 }
 _AWS = "check the AWS credentials that pgheadroom runs with, and that they allow rds-db:connect"
 NO_BOTO3 = "rds_iam needs boto3, which is not installed: pip install 'pgheadroom[aws]'"
+
+# They log at DEBUG what they sign and are answered: the token, and the keys that make others.
+for _library in ("boto3", "botocore", "s3transfer", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 
 async def made_password(credentials: Credentials, params: Mapping[str, str]) -> str | None:
