@@ -206,9 +206,13 @@ def _parse(dsn: str) -> dict[str, str]:
     text = dsn.strip()
     if not text:
         raise ValueError("the DSN is empty; write postgresql://role@host:5432/postgres")
-    scheme, separator, _ = text.partition("://")
-    if separator and "=" not in scheme and scheme not in _SCHEMES:
-        raise ValueError("a DSN starts with postgresql:// or postgres://")
+    scheme, separator, rest = text.partition("://")
+    if separator and "=" not in scheme:
+        if scheme not in _SCHEMES:
+            raise ValueError("a DSN starts with postgresql:// or postgres://")
+        # Behind an unencoded / libpq takes the rest of a password for the database's name.
+        if "@" in rest.partition("?")[0].partition("/")[2]:
+            raise ValueError(f"the DSN has an @ in the name of the database; {_ENCODE}")
     if not separator and "=" not in text:
         raise ValueError(
             "the DSN is neither a URL (postgresql://role@host/dbname) nor key=value pairs"
