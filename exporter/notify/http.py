@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import requests
 from requests import exceptions as errors
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 from urllib3.exceptions import NewConnectionError
 
 from exporter.notify.receiver import DeliveryError, Reason
@@ -98,6 +100,7 @@ class Poster:
         # Pages are hours apart. A connection kept that long has often been forgotten by a firewall
         # on the way, and the page would spend its first timeout on finding out.
         self._session.headers.update({"Connection": "close", "User-Agent": "pgheadroom"})
+        self._session.auth = _as_addressed
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
         """The answer to `body`, whatever its status; redirects are answers, never followed.
@@ -147,6 +150,15 @@ class Poster:
             wait = retry_after(response.headers.get("Retry-After"), self._clock())
             text = received[:_MOST_BYTES].decode("utf-8", "replace")
             return Reply(response.status_code, text, wait)
+
+
+def _as_addressed(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """`request` with the log-in that its address holds, if any, and otherwise as it is.
+
+    Where it is left to requests, a ~/.netrc that knows the host replaces the receiver's own log-in.
+    """
+    user, password = get_auth_from_url(request.url or "")
+    return HTTPBasicAuth(user, password)(request) if user or password else request
 
 
 def retry_after(value: str | None, now: float) -> float | None:
