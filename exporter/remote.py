@@ -78,7 +78,7 @@ class Remote:
             f"{self.url.rstrip('/')}{path}", data, headers, method=method
         )
         # Straight there: a proxy in the environment is for the receivers.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *self._tls())
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay, *self._tls())
         with opener.open(request, timeout=self.timeout) as answer:
             found: bytes = answer.read()
         return found
@@ -94,10 +94,19 @@ class Remote:
         return [urllib.request.HTTPSHandler(context=context)]
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the log-in would be sent along, to whatever host it names."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Nothing that could be asked instead."""
+
+
 def _refusal(error: urllib.error.HTTPError) -> str:
     text = error.read(4000).decode("utf-8", "replace").strip()
     if error.code == http.HTTPStatus.UNAUTHORIZED:
         return "the log-in was refused; check --user and the password"
+    if elsewhere := error.headers.get("Location"):
+        return f"{error.url} sends elsewhere, to {elsewhere[:300]}; give the right address as --url"
     try:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from exporter.cli import main
 from exporter.healthcheck import trouble
-from exporter.remote import Remote
+from exporter.remote import RefusedError, Remote
 from tests.support.receivers import Answer, HttpReceiver
 
 READY = Answer(body="ready\n")
@@ -56,6 +56,22 @@ def test_nobody_answers():
     with HttpReceiver() as server:
         url = server.url
     assert trouble(Remote(url), 0).startswith(f"{url} does not answer: ")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_said_and_the_log_in_stays_here(status):
+    with HttpReceiver() as elsewhere:
+        away = Answer(status, headers={"Location": f"{elsewhere.url}/readyz"})
+        with HttpReceiver(otherwise=away) as server:
+            remote = Remote(server.url, "ann", "hunter2")
+            said = trouble(remote, 0)
+            with pytest.raises(RefusedError, match="sends elsewhere"):
+                remote.ask("POST", "/api/v1/silences", {})
+        assert elsewhere.requests == []
+    assert said == (
+        f"{server.url}/readyz sends elsewhere, to {elsewhere.url}/readyz;"
+        " give the right address as --url"
+    )
 
 
 def test_other_addresses_than_http_are_refused():
