@@ -20,6 +20,11 @@ from exporter.config.errors import problems_of
 
 #: An expired silence is listed for this long, so that one can see what was not told.
 REMEMBERED_SECONDS = 86400.0
+#: Whoever wants more than ten years wants another rule, or mistook the unit.
+LONGEST_SECONDS = 3660 * 86400.0
+#: Between them a time can be written as a date.
+_EARLIEST = datetime.min.replace(tzinfo=UTC).timestamp()
+_LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 class SilenceState(StrEnum):
@@ -100,13 +105,15 @@ def requested(raw: object, new_id: str, now: float) -> Silence:
         request = SilenceRequest.model_validate(raw)
     except ValidationError as error:
         raise ValueError("\n".join(map(str, problems_of(error, SilenceRequest)))) from None
-    starts_at = now if request.starts_at is None else request.starts_at.timestamp()
+    starts_at = now if request.starts_at is None else _writable(request.starts_at.timestamp())
     if request.ends_at is not None:
         ends_at = request.ends_at.timestamp()
     else:
         ends_at = starts_at + (request.duration or 0.0)
     if ends_at <= max(starts_at, now):
         raise ValueError("ends_at: the silence would be over before it begins")
+    if ends_at > now + LONGEST_SECONDS:
+        raise ValueError("ends_at: a silence must end, within ten years from now")
     made = (request.matchers, request.author, request.comment, starts_at, ends_at)
     return Silence(new_id, *made)
 
@@ -146,8 +153,15 @@ def silences_from_json(text: str) -> tuple[Silence, ...]:
 
 def _silence(raw: Mapping[str, Any]) -> Silence:
     matchers = tuple(Matcher.model_validate(text) for text in raw["matchers"])
-    return Silence(**({**raw} | {"matchers": matchers}))
+    # A state may be from a version that took any end.
+    times = {name: _writable(raw[name]) for name in ("starts_at", "ends_at")}
+    return Silence(**({**raw} | {"matchers": matchers} | times))
 
 
 def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _writable(at: float) -> float:
+    """The time next to `at` that a date can be written for."""
+    return min(max(at, _EARLIEST), _LATEST)

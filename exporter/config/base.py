@@ -59,7 +59,10 @@ def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML g
     if isinstance(value, bool):
         raise ValueError("write a duration such as 2s, 5m or 1h30m")  # noqa: TRY004  pydantic collects ValueError
     if isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("the number is too large for a duration") from None
     text = str(value).strip()
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration; write 2s, 500ms, 5m or 1h30m")

@@ -61,13 +61,18 @@ async def _added(request: Request, silencer: Silencer) -> Response:
         if len(body) > _MOST_BYTES:
             return _error(413, f"a silence has at most {_MOST_BYTES} bytes")
     try:
-        raw = json.loads(body)
-    except ValueError as error:
-        return _error(400, f"not JSON: {error}")
-    try:
-        return _one(request, await silencer.add(raw), status=201)
+        return _one(request, await silencer.add(_parsed(body)), status=201)
+    except RecursionError:
+        return _error(400, "no silence is nested so deeply")
     except ValueError as error:
         return _error(400, str(error))
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
 
 
 def _one(request: Request, silence: Silence, status: int = 200) -> Response:

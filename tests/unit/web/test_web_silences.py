@@ -1,6 +1,7 @@
 """Log-in and silences of the pages, without a process around them."""
 
 import asyncio
+import json
 import logging
 
 import bcrypt
@@ -21,6 +22,8 @@ from tests.support.states import group, state
 RIGHT = ("ann", "s3cret")
 USERS = {"ann": bcrypt.hashpw(b"s3cret", bcrypt.gensalt(4)).decode()}
 ASKED = {"matchers": ['server="prod"'], "author": "ci", "comment": "deploy", "duration": "30m"}
+JSON = {"content-type": "application/json"}
+FROM_TO = {key: value for key, value in ASKED.items() if key != "duration"}
 MUTED = Alert("High", {"alertname": "High", "server": "prod", "severity": "warning"},
               AlertState.FIRING, 990.0, 995.0, 0.9, muted_by="silence 1f09")  # fmt: skip
 
@@ -102,9 +105,15 @@ def test_a_silence_is_expired_once():
     [
         ({"json": ASKED | {"comment": ""}}, 400, "comment"),
         ({"json": []}, 400, ""),
-        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "not JSON"),
+        ({"content": b"{", "headers": JSON}, 400, "not JSON"),
         ({"data": {"matchers": "x"}}, 415, "application/json"),
         ({"json": ASKED | {"comment": "x" * 70_000}}, 413, "bytes"),
+        ({"content": b"[" * 60_000, "headers": JSON}, 400, "nested"),
+        ({"content": b"[\xff]", "headers": JSON}, 400, "not JSON"),
+        ({"json": ASKED | {"duration": "999999w"}}, 400, "within ten years"),
+        ({"json": ASKED | {"duration": "9" * 400 + "w"}}, 400, "within ten years"),
+        ({"json": ASKED | {"duration": 10**400}}, 400, "too large for a duration"),
+        ({"json": FROM_TO | {"ends_at": "9999-12-31T23:59:59-12:00"}}, 400, "within ten years"),
     ],
 )
 def test_a_bad_request_is_refused_with_the_reason(request_, status, said):
@@ -119,6 +128,29 @@ def test_kept_silences_that_cannot_be_read_are_said_and_left(caplog):
     site = Site(journal=Journal({SILENCES: "{"}))
     assert site.quiet.silences == ()
     assert "kept silences not understood" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("starts_at", "ends_at", "shown"),
+    [
+        (0.0, 6.1e11, "9999-12-31T23:59:59+00:00"),
+        (-6.2135614800e10, float("inf"), "9999-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_kept_silence_without_an_end_is_shown_and_can_be_expired(starts_at, ends_at, shown):
+    asked = FROM_TO | {"id": "1f09", "starts_at": starts_at, "ends_at": ends_at}
+    site = Site(journal=Journal({SILENCES: json.dumps([asked])}))
+    (listed,) = site.client.get("/api/v1/silences", auth=RIGHT).json()["data"]["silences"]
+    assert (listed["state"], listed["ends_at"]) == ("active", shown)
+    assert "1f09" in html(site.port)
+    answer = site.client.delete("/api/v1/silences/1f09", auth=RIGHT)
+    assert answer.json()["data"]["state"] == "expired"
+
+
+def test_a_silence_from_before_every_date_can_be_had():
+    answer = Site().add(starts_at="0001-01-01T00:00:00+05:00", ends_at=2000, duration=None)
+    assert answer.status_code == 201
+    assert answer.json()["data"]["starts_at"] == "0001-01-01T00:00:00+00:00"
 
 
 def test_what_mutes_an_alert_is_shown():
