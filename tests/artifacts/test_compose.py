@@ -1,8 +1,10 @@
 """The compose file: its parts agree with one another, and are taken by what reads them."""
 
 import configparser
+import itertools
 import re
 import subprocess
+from pathlib import PurePosixPath
 
 import pytest
 import yaml
@@ -24,6 +26,22 @@ def test_everything_is_there():
     }  # fmt: skip
 
 
+def folders(name):
+    """What of this repository a service has, by its place in the container."""
+    mounts = [mount.split(":") for mount in SERVICES[name].get("volumes", ())]
+    return {
+        PurePosixPath(target): FOLDER / source
+        for source, target, *_ in mounts
+        if source.startswith(".")
+    }
+
+
+def places(name):
+    """Every place of a container where something is mounted."""
+    targets = [mount.split(":")[1] for mount in SERVICES[name].get("volumes", ())]
+    return [PurePosixPath(place) for place in [*targets, *SERVICES[name].get("tmpfs", ())]]
+
+
 @each_service
 def test_what_is_mounted_exists(name):
     for mount in SERVICES[name].get("volumes", ()):
@@ -33,6 +51,14 @@ def test_what_is_mounted_exists(name):
             assert mount.endswith(":ro")
         else:
             assert source in COMPOSE["volumes"]
+
+
+@each_service
+def test_no_place_has_to_be_made_in_a_folder_that_is_read_only(name):
+    """The container would not start: runc makes a place that is not there, and here cannot."""
+    for (outer, source), inner in itertools.product(folders(name).items(), places(name)):
+        if outer in inner.parents:
+            assert (source / inner.relative_to(outer)).exists(), f"{inner} in {outer}"
 
 
 @each_service
@@ -60,14 +86,16 @@ def test_pgheadroom_takes_its_configuration():
 
 def test_prometheus_takes_its_configuration(tmp_path):
     text = (FOLDER / "prometheus" / "prometheus.yml").read_text()
-    (tmp_path / "prometheus.yml").write_text(
-        text.replace("/etc/prometheus/rules", f"{ROOT}/alerts")
-    )
+    for place, source in folders("prometheus").items():
+        text = text.replace(f"{place}/", f"{source}/")
+    (tmp_path / "prometheus.yml").write_text(text)
     done = subprocess.run(
         [debian_program("promtool"), "check", "config", tmp_path / "prometheus.yml"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    rules = len(list((ROOT / "alerts").glob("*.rules.yaml")))
+    assert f"SUCCESS: {rules} rule files found" in done.stdout
 
 
 def test_the_server_is_made_with_our_grants(start_postgres):
