@@ -14,6 +14,7 @@ from tests.support.charts import (
     RefusedError,
     configuration,
     container,
+    is_custom,
     of_kind,
     one,
     pod_specs,
@@ -254,6 +255,28 @@ def test_an_environment_variable_is_given_once_and_the_last_one_counts():
         {"name": "A", "value": "3"},
         {"name": "B", "value": "b"},
     ]
+
+
+@each_helm
+def test_a_large_number_keeps_its_digits(major):
+    """Every number of a values file is a float, which Go would write as 1e+06."""
+    big = 1_000_000
+    monitors = ("serviceMonitor", "podMonitor", "scrapeConfig")
+    values = {
+        "servers": [SERVER | {"parameters": {"tcp_user_timeout": big}}],
+        "env": {"BIG": big, "HALF": 0.5, "ON": True},
+        "revisionHistoryLimit": big,
+        "terminationGracePeriodSeconds": big,
+        "tests": {"timeoutSeconds": big},
+    }
+    objects = render(
+        major, values | {name: {"enabled": True, "sampleLimit": big} for name in monitors}
+    )
+    assert re.findall(r"1e\+.*", yaml.safe_dump_all(objects)) == []
+    assert [each["value"] for each in container(objects)["env"]] == ["1000000", "0.5", "true"]
+    assert "tcp_user_timeout='1000000'" in configuration(objects)["servers"][0]["dsn"]
+    limits = [each["spec"]["sampleLimit"] for each in objects if is_custom(each)]
+    assert limits == [big] * len(monitors)
 
 
 def test_a_digest_goes_over_the_tag():

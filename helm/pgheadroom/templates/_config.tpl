@@ -12,7 +12,7 @@
 
 {{/* One value of a libpq keyword=value string; `$` is doubled because pgheadroom fills in ${NAME}. */}}
 {{- define "pgheadroom.libpq" -}}
-'{{ . | toString | replace "\\" "\\\\" | replace "'" "\\'" | replace "$" "$$" }}'
+'{{ include "pgheadroom.text" . | replace "\\" "\\\\" | replace "'" "\\'" | replace "$" "$$" }}'
 {{- end -}}
 
 {{/* The keys of an entry that the chart turns into dsn and password_file. */}}

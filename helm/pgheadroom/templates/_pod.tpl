@@ -1,10 +1,15 @@
 {{/* Parts of the pod that are put together rather than written down. */}}
 
+{{/* A value as text. toString would write a million of a values file, where every number is a float, as 1e+06. */}}
+{{- define "pgheadroom.text" -}}
+{{- kindIs "string" . | ternary . (toJson .) -}}
+{{- end -}}
+
 {{/* Environment: each name once, as server-side apply wants it; what comes later in the values wins. */}}
 {{- define "pgheadroom.env" -}}
 {{- $env := dict -}}
 {{- range $name, $value := .Values.env -}}
-{{- $_ := set $env $name (dict "name" $name "value" (toString $value)) -}}
+{{- $_ := set $env $name (dict "name" $name "value" (include "pgheadroom.text" $value)) -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
 {{- $_ := set $env .name . -}}
