@@ -24,6 +24,29 @@ TELLING = re.compile(r"(?i)(password|secret|token|routing_?key|webhook_?url|://[
 #: Where a Secret is mounted, as the value of a key or within a dsn.
 PLACE = re.compile(r"(\w+_file: )?'?/etc/pgheadroom/secrets/[-.\w/]+")
 FEATURES = [path.name.removesuffix("-values.yaml") for path in CI_VALUES]
+#: Every name that one may choose as something that is a number in YAML, where it is not quoted.
+NUMBERS = {
+    "nameOverride": "1e3",
+    "fullnameOverride": "123",
+    "secrets": ["4"],
+    "global": {"imagePullSecrets": ["5"]},
+    "serviceAccount": {"name": "6"},
+    "priorityClassName": "7",
+    "schedulerName": "8",
+    "runtimeClassName": "9",
+    "persistence": {"storageClass": "10", "size": "11", "emptyDirSizeLimit": "12"},
+    "ingress": {"className": "13"},
+    "serviceMonitor": {"namespace": "14", "jobLabel": "15"},
+    "podMonitor": {"namespace": "14", "jobLabel": "15"},
+    "scrapeConfig": {"namespace": "14", "jobName": "16"},
+    "dashboards": {"namespace": "17"},
+}
+#: Those that a feature alone can have.
+MORE_NUMBERS = {
+    "existing-config": {"existingConfig": {"secret": "18"}},
+    "existing-config-map": {"existingConfig": {"configMap": "19"}},
+    "existing-claim": {"persistence": {"existingClaim": "20"}},
+}
 each_helm = pytest.mark.parametrize("major", HELMS)
 each_feature = pytest.mark.parametrize("feature", FEATURES)
 
@@ -34,14 +57,23 @@ def rendered(major, feature):
     return render(major, values)
 
 
+@functools.cache
+def numbered(major, feature):
+    """The same, with a number for every name."""
+    values = next(each for each in CI_VALUES if each.name == f"{feature}-values.yaml")
+    more = MORE_NUMBERS.get(feature, {})
+    return render(major, values, NUMBERS, more, release="1e3", namespace="12345")
+
+
 def containers(spec):
     return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
 @each_helm
 @each_feature
-def test_a_cluster_takes_every_object(major, feature):
-    for thing in rendered(major, feature):
+@pytest.mark.parametrize("make", [rendered, numbered])
+def test_a_cluster_takes_every_object(make, major, feature):
+    for thing in make(major, feature):
         if not is_custom(thing):
             for version in KUBERNETES:
                 assert list(kubernetes_problems(version, thing)) == []
@@ -57,9 +89,10 @@ def test_a_cluster_would_notice():
         list(kubernetes_problems("1.37.0", good | {"kind": "Servise"}))
 
 
-def test_the_operators_take_their_objects(tmp_path):
+@pytest.mark.parametrize("make", [rendered, numbered])
+def test_the_operators_take_their_objects(make, tmp_path):
     """Helm 4 makes the same ones, as another test says."""
-    found = [thing for feature in FEATURES for thing in rendered("3", feature) if is_custom(thing)]
+    found = [thing for feature in FEATURES for thing in make("3", feature) if is_custom(thing)]
     assert {thing["kind"] for thing in found} == {
         "ServiceMonitor", "PodMonitor", "ScrapeConfig", "PrometheusRule", "GrafanaDashboard"
     }  # fmt: skip

@@ -11,6 +11,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,8 @@ def ask(major: str, *words: str | Path, values: Sequence[Path | Mapping[str, Any
         for index, each in enumerate(values):
             path = each if isinstance(each, Path) else Path(folder) / f"{index}.yaml"
             if not isinstance(each, Path):
-                path.write_text(yaml.safe_dump(dict(each)))
+                # As JSON: PyYAML would write the text 1e3 without quotes.
+                path.write_text(json.dumps(dict(each)))
             files += ["--values", str(path)]
         home = {f"HELM_{part}_HOME": folder for part in ("CACHE", "CONFIG", "DATA")}
         environ = os.environ | home | {"KUBECONFIG": f"{folder}/none"}
@@ -142,16 +144,20 @@ def render(
     """The objects that Helm makes of the chart with these values."""
     words: list[str | Path] = ["template", release, chart, "--namespace", namespace]
     text = ask(major, *words, values=values)
-    return [each for each in yaml.load_all(text, Loader=_UniqueKeys) if each]
+    return [each for each in yaml.load_all(text, Loader=_Cluster) if each]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A key that is given twice is an error."""
+class _Cluster(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: 1e3 is a number. A key that is given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  the library's signature
         keys = [key.value for key, _ in node.value]
         assert len(keys) == len(set(keys)), f"a key is given twice: {keys}"
         return super().construct_mapping(node, deep)
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_Cluster.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:

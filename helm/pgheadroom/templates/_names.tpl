@@ -29,16 +29,16 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects our pods; it never changes, because selectors cannot. */}}
+{{/* What selects our pods; it never changes, because selectors cannot. Names are quoted everywhere: 42 is one too. */}}
 {{- define "pgheadroom.selector" -}}
-app.kubernetes.io/name: {{ include "pgheadroom.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "pgheadroom.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The pod of `helm test`, which must not become an endpoint of the Service. */}}
 {{- define "pgheadroom.testLabels" -}}
 app.kubernetes.io/name: {{ include "pgheadroom.name" . | trunc 58 | trimSuffix "-" }}-test
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* metadata: of an object. Takes root, and optionally name, namespace, labels, annotations. */}}
@@ -51,8 +51,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own := include "pgheadroom.selector" $root | fromYaml -}}
 {{- $labels = mustMergeOverwrite $labels (deepCopy $root.Values.commonLabels) (deepCopy (default dict .labels)) $own -}}
 {{- $annotations := mustMergeOverwrite (deepCopy $root.Values.commonAnnotations) (deepCopy (default dict .annotations)) -}}
-name: {{ default (include "pgheadroom.fullname" $root) .name }}
-namespace: {{ default (include "pgheadroom.namespace" $root) .namespace }}
+name: {{ default (include "pgheadroom.fullname" $root) .name | quote }}
+namespace: {{ default (include "pgheadroom.namespace" $root) .namespace | quote }}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- with $annotations }}
@@ -81,7 +81,7 @@ annotations:
 {{- with uniq $names }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end -}}
 {{- end -}}

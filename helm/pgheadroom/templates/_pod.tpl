@@ -46,9 +46,9 @@ every change of the configuration.
 {{- define "pgheadroom.checksums" -}}
 {{- if include "pgheadroom.ownConfig" . -}}
 {{- $config := include "pgheadroom.config" . | fromYaml -}}
-checksum/startup: {{ pick $config "install_id" "listen" "state_dir" | toJson | sha256sum }}
+checksum/startup: {{ pick $config "install_id" "listen" "state_dir" | toJson | sha256sum | quote }}
 {{- if .Values.restartOnConfigChange }}
-checksum/config: {{ include "pgheadroom.files" . | sha256sum }}
+checksum/config: {{ include "pgheadroom.files" . | sha256sum | quote }}
 {{- end }}
 {{- end -}}
 {{- end -}}
