@@ -7,6 +7,8 @@ from tests.support.charts import HELMS, RefusedError, render
 SERVER = {"name": "prod", "host": "db", "existingSecret": {"name": "prod-db"}}
 SLACK = {"name": "chat", "type": "slack", "existingSecret": {"name": "slack"}}
 INLINE = {"name": "a", "type": "slack", "webhook_url": "https://x"}
+WORDS = {"name": "ours", "rules": ["Ours"]}
+RECORDING = {"name": "ours", "rules": [{"record": "slots:free", "expr": "pgheadroom_up"}]}
 CA = {"name": "s", "caKey": "ca.crt"}
 MINIMAL = {"servers": [SERVER], "receivers": [SLACK]}
 each_helm = pytest.mark.parametrize("major", HELMS)
@@ -56,6 +58,7 @@ def refusal(values, major="4"):
         (MINIMAL | {"config": {"state_dir": "/srv"}}, "state_dir"),
         (MINIMAL | {"config": {"receivers": [INLINE]}}, "webhook_url"),
         (MINIMAL | {"rules": {"additionalGroups": [{"rules": []}]}}, "rules.additionalGroups.0"),
+        (MINIMAL | {"rules": {"additionalGroups": [WORDS]}}, "rules.additionalGroups.0.rules.0"),
     ],
 )  # fmt: skip
 def test_the_schema_refuses(major, values, place):
@@ -116,6 +119,17 @@ def test_the_schema_refuses(major, values, place):
         (
             {"existingConfig": {"secret": "a", "configMap": "b"}},
             "existingConfig: give either secret or configMap",
+        ),
+        (
+            MINIMAL | {"rules": {"additionalGroups": [RECORDING]}},
+            "rules.additionalGroups[0].rules[0]: slots:free is no alert",
+        ),
+        (
+            MINIMAL | {
+                "rules": {"additionalGroups": [RECORDING]},
+                "prometheusRule": {"enabled": True},
+            },
+            "rules.additionalGroups[0].rules[0]: slots:free is no alert",
         ),
         (
             MINIMAL | {"prometheusRule": {"enabled": True, "disabled": ["PostgresConectionsHigh"]}},

@@ -24,12 +24,14 @@ _DURATION = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)([0-9]+(ms|s|m|h))*$
 _KEY = {"type": "string", "pattern": "^[-._a-zA-Z0-9]*$"}
 _NAME = {"type": "string", "pattern": "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", "maxLength": 253}
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_TEXT = {"type": "string"}
+_RULE = {"type": "object", "properties": {"alert": _TEXT, "record": _TEXT}}
 _GROUPS = {
     "type": "array",
     "items": {
         "type": "object",
         "required": ["name", "rules"],
-        "properties": {"name": {"type": "string"}, "rules": {"type": "array"}},
+        "properties": {"name": _TEXT, "rules": {"type": "array", "items": _RULE}},
     },
 }
 

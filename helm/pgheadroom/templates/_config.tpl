@@ -163,6 +163,7 @@ webhook: {file: url_file, key: url}
 {{- end -}}
 {{- include "pgheadroom.refuseStrangers" $config -}}
 {{- if .Values.rules.additionalGroups -}}
+{{- include "pgheadroom.refuseRecording" . -}}
 {{- $rules := default dict $config.rules -}}
 {{- $_ := set $config "rules" (set $rules "files" (append (default list $rules.files) "additional.rules.yaml")) -}}
 {{- end -}}

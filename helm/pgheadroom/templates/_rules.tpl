@@ -30,7 +30,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Nothing, or a refusal of a rule that pgheadroom would refuse when it starts. */}}
+{{- define "pgheadroom.refuseRecording" -}}
+{{- range $index, $group := .Values.rules.additionalGroups -}}
+{{- range $place, $rule := $group.rules -}}
+{{- if not $rule.alert -}}
+{{- fail (printf "rules.additionalGroups[%d].rules[%d]: %s is no alert, and pgheadroom evaluates nothing else; put it into prometheusRule.additionalGroups" $index $place (default "it" $rule.record)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pgheadroom.ruleGroups" -}}
+{{- include "pgheadroom.refuseRecording" . -}}
 {{- $settings := default dict .Values.config.rules -}}
 {{- $overrides := default dict $settings.overrides -}}
 {{- $all := list -}}
