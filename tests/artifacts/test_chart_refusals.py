@@ -121,6 +121,10 @@ def test_the_schema_refuses(major, values, place):
             "existingConfig: give either secret or configMap",
         ),
         (
+            MINIMAL | {"ingress": {"enabled": True}},
+            "ingress.hosts: name at least one",
+        ),
+        (
             MINIMAL | {"rules": {"additionalGroups": [RECORDING]}},
             "rules.additionalGroups[0].rules[0]: slots:free is no alert",
         ),
