@@ -1,8 +1,10 @@
 """Values that the chart refuses: by its schema or its templates, always with their place."""
 
 import pytest
+from psycopg import pq
 
-from tests.support.charts import HELMS, RefusedError, render
+from exporter.sources.credentials import secret_parts
+from tests.support.charts import HELMS, RefusedError, configuration, render
 
 SERVER = {"name": "prod", "host": "db", "existingSecret": {"name": "prod-db"}}
 SLACK = {"name": "chat", "type": "slack", "existingSecret": {"name": "slack"}}
@@ -11,6 +13,9 @@ WORDS = {"name": "ours", "rules": ["Ours"]}
 RECORDING = {"name": "ours", "rules": [{"record": "slots:free", "expr": "pgheadroom_up"}]}
 CA = {"name": "s", "caKey": "ca.crt"}
 MINIMAL = {"servers": [SERVER], "receivers": [SLACK]}
+#: libpq's parameters whose values pgheadroom never shows.
+KEYWORDS = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+SECRETS = [keyword for keyword in KEYWORDS if secret_parts({keyword: "x"})]
 each_helm = pytest.mark.parametrize("major", HELMS)
 
 
@@ -151,3 +156,84 @@ def test_the_schema_refuses(major, values, place):
 def test_the_templates_refuse(major, values, sentence):
     said = refusal(values, major).replace('\\"', '"')
     assert sentence in said
+
+
+# --- a password never reaches the ConfigMap
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hunter2@db/d",
+        "postgres://u:p?hunter2@db/d",
+        "postgresql://u:p#hunter2@db/d",
+        "postgresql://u:p/hunter2@db/d",
+        "postgresql://u:1/hunter2@db/d",
+        "postgresql://u@tenant:hunter2@db/d",
+        "jdbc:postgresql://db/d;password=hunter2",
+        "host='db'password=hunter2",
+        *(f"host=db {name} = hunter2" for name in SECRETS),
+        *(f"postgresql://db/d?sslmode=require&{name}=hunter2" for name in SECRETS),
+    ],
+)
+def test_a_dsn_with_a_secret_is_refused(dsn):
+    said = refusal({"servers": [{"name": "a", "dsn": dsn}]})
+    assert "servers[0].dsn: has a password in it" in said
+    assert "hunter2" not in said
+
+
+TELLING = {"name": "a", "dsn": "postgresql://u:p?hunter2@db/d"}
+PROBED = {"name": "a", "dsn": "host=db", "probe": {"credentials": {"dsn": TELLING["dsn"]}}}
+
+
+@each_helm
+@pytest.mark.parametrize("entry", [TELLING, PROBED])
+@pytest.mark.parametrize("section", ["servers", "poolers"])
+def test_a_dsn_with_a_secret_is_refused_wherever_it_is(major, section, entry):
+    key = "probe.credentials.dsn" if entry is PROBED else "dsn"
+    for place, values in {
+        f"{section}[0].{key}": MINIMAL | {section: [entry]},
+        f"config.{section}[0].{key}": MINIMAL | {"config": {section: [entry]}},
+    }.items():
+        said = refusal(values, major)
+        assert f" {place}: has a password in it" in said
+        assert "hunter2" not in said
+
+
+@each_helm
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_parameter_that_is_a_secret_is_refused(major, name):
+    said = refusal(with_server(parameters={name: "hunter2"}), major)
+    assert f"servers[0].parameters.{name}: a secret belongs into a Secret" in said
+    assert "hunter2" not in said
+
+
+@each_helm
+def test_the_address_of_a_receiver_with_a_password_is_refused(major):
+    inside = "http://u:hunter2@am:9093"
+    two = {"name": "am", "type": "alertmanager", "urls": ["http://am:9093", inside]}
+    pager = {"name": "a", "type": "pagerduty", "url": inside}
+    for place, values in {
+        "receivers[0].urls[1]": {"servers": [SERVER], "receivers": [two]},
+        "receivers[0].url": {"servers": [SERVER], "receivers": [pager]},
+        "config.receivers[0].urls[1]": {"servers": [SERVER], "config": {"receivers": [two]}},
+    }.items():
+        said = refusal(values, major)
+        assert f" {place}: has a password in it" in said
+        assert "basic_auth.password_file" in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u@db:5432/d?sslmode=require&passfile=/run/p",
+        "postgresql://db:5432/d?user=u%40tenant",
+        "postgresql://u@[::1]:5432,db:5433/d",
+        "postgresql:///d?host=@socket",
+        "host=db user=u@tenant passfile=/run/p sslkey=/run/k",
+    ],
+)
+def test_a_dsn_without_a_secret_is_taken(dsn):
+    found = configuration(render("4", {"servers": [{"name": "a", "dsn": dsn}]}))
+    assert found["servers"][0]["dsn"] == dsn

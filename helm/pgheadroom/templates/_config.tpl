@@ -57,7 +57,7 @@ Takes entry, where (its place in the values), port and database (the defaults).
 {{- $mode := default (ternary "verify-full" "" (hasKey $parameters "sslrootcert")) $entry.sslmode -}}
 {{- if $mode -}}{{- $_ := set $parameters "sslmode" $mode -}}{{- end -}}
 {{- range $name := keys $parameters | sortAlpha -}}
-{{- if has $name (list "password" "sslpassword") -}}
+{{- if has $name (include "pgheadroom.secretParameters" . | fromYamlArray) -}}
 {{- fail (printf "%s.parameters.%s: a secret belongs into a Secret; name it in existingSecret" $where $name) -}}
 {{- end -}}
 {{- $words = append $words (printf "%s=%s" $name (include "pgheadroom.libpq" (get $parameters $name))) -}}
@@ -66,7 +66,7 @@ Takes entry, where (its place in the values), port and database (the defaults).
 {{- else -}}
 {{- fail (printf "%s: name its host, or give a dsn" $where) -}}
 {{- end -}}
-{{- include "pgheadroom.refusePassword" (dict "dsn" $made.dsn "where" (printf "%s.dsn" $where)) -}}
+{{- include "pgheadroom.refusePassword" (dict "text" $made.dsn "where" (printf "%s.dsn" $where)) -}}
 {{- $key := dig "passwordKey" "password" $secret -}}
 {{- if and $secret.name $key -}}
 {{- range list "password_file" "password_command" "rds_iam" -}}
@@ -77,14 +77,6 @@ Takes entry, where (its place in the values), port and database (the defaults).
 {{- $_ := set $made "password_file" (printf "%s/%s" $folder $key) -}}
 {{- end -}}
 {{- toYaml $made -}}
-{{- end -}}
-
-{{/* Nothing, or a refusal of a dsn with a password in it: it would be in a ConfigMap. */}}
-{{- define "pgheadroom.refusePassword" -}}
-{{- $dsn := toString .dsn -}}
-{{- if or (regexMatch "://[^/?#@]*:[^/?#@]+@" $dsn) (regexMatch "(?i)(^|[\\s?&])(ssl)?password\\s*=" $dsn) -}}
-{{- fail (printf "%s: has a password in it, which would be in a ConfigMap; put it into a Secret and name that in existingSecret" .where) -}}
-{{- end -}}
 {{- end -}}
 
 {{/* A server or a pooler, with its probe. Takes what pgheadroom.login takes, and pooler. */}}
@@ -143,13 +135,12 @@ webhook: {file: url_file, key: url}
 {{- range $section := list "servers" "poolers" "receivers" -}}
 {{- $entries := list -}}
 {{- range $index, $entry := default list (get $config $section) -}}
-{{- if hasKey $entry "dsn" -}}
-{{- include "pgheadroom.refusePassword" (dict "dsn" $entry.dsn "where" (printf "config.%s[%d].dsn" $section $index)) -}}
-{{- end -}}
+{{- include "pgheadroom.refusePasswords" (dict "entry" $entry "where" (printf "config.%s[%d]" $section $index)) -}}
 {{- $entries = append $entries $entry -}}
 {{- end -}}
 {{- range $index, $entry := get $.Values $section -}}
 {{- $where := printf "%s[%d]" $section $index -}}
+{{- include "pgheadroom.refusePasswords" (dict "entry" $entry "where" $where) -}}
 {{- if eq $section "receivers" -}}
 {{- $entries = append $entries (include "pgheadroom.receiver" (dict "entry" $entry "where" $where) | fromYaml) -}}
 {{- else -}}
