@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tests.support.postgres import (
     poll,
     poll_until,
     reading,
+    running,
     sessions,
     trusted_login,
 )
@@ -36,24 +36,6 @@ SCRAM = [
     "host all all 127.0.0.1/32 scram-sha-256",
     "host replication all 127.0.0.1/32 scram-sha-256",
 ]
-
-
-@contextlib.contextmanager
-def running(connection: psycopg.Connection, sql: str) -> Iterator[None]:
-    """`sql` under way on `connection`; cancelled when the block ends."""
-
-    def run() -> None:
-        with contextlib.suppress(psycopg.Error):
-            connection.execute(sql)
-
-    worker = threading.Thread(target=run)
-    worker.start()
-    try:
-        yield
-    finally:
-        while worker.is_alive():
-            connection.cancel_safe(timeout=5)
-            worker.join(0.05)
 
 
 @contextlib.contextmanager

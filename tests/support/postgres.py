@@ -61,6 +61,24 @@ def sessions(
 
 
 @contextlib.contextmanager
+def running(connection: psycopg.Connection, sql: str) -> Iterator[None]:
+    """`sql` under way on `connection`; cancelled when the block ends."""
+
+    def run() -> None:
+        with contextlib.suppress(psycopg.Error):
+            connection.execute(sql)
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    try:
+        yield
+    finally:
+        while worker.is_alive():
+            connection.cancel_safe(timeout=5)
+            worker.join(0.05)
+
+
+@contextlib.contextmanager
 def half_authenticated(
     server: EmbeddedPostgres, number: int, *, user: str, replication: bool = False
 ) -> Iterator[list[socket.socket]]:
