@@ -68,6 +68,7 @@ _TIMEOUTS = (
     b" set_config('lock_timeout', %(lock_timeout)s, false)"
 )
 _VERSION_14 = 140000
+_VERSION_16 = 160000
 
 
 def _timeouts(polling: Polling) -> dict[str, str]:
@@ -222,12 +223,18 @@ class PostgresSource:
         return {"addresses": server.client_addresses, "stale_after": server.stale_after}
 
     def _unprivileged(self) -> Failure:
+        """The hint is enough for a role without INHERIT too, from 16 on.
+
+        There inheritance belongs to the grant, and what is granted already is changed by it
+        (https://www.postgresql.org/docs/16/sql-grant.html); before, it belongs to the role.
+        """
         role = self._session.user
         quoted = role.replace('"', '""')
+        inherit = " WITH INHERIT TRUE" if self._session.server_version >= _VERSION_16 else ""
         return Failure(
             Reason.UNPRIVILEGED,
             f"role {role} cannot see the sessions of other roles",
-            f'GRANT pg_read_all_stats TO "{quoted}";',
+            f'GRANT pg_read_all_stats TO "{quoted}"{inherit};',
         )
 
     async def _refresh(self, found: list[Row], until: float) -> ServerFacts:

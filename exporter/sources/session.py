@@ -110,6 +110,11 @@ class Session:
             return ""
         return self._connection.pgconn.user.decode("utf-8", "backslashreplace")
 
+    @property
+    def server_version(self) -> int:
+        """The server's version as in `server_version_num`, 0 where there is no connection."""
+        return 0 if self._connection is None else self._connection.info.server_version
+
     async def ready(self, used_ratio: float | None = None) -> bool:
         """Connect where there is no connection; True when a new one was made.
 

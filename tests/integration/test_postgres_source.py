@@ -356,9 +356,10 @@ def test_without_the_privilege_nothing_looks_healthy(postgres: EmbeddedPostgres)
             async with reading(postgres, "Blind") as source:
                 failed = await failure(source)
                 assert failed.reason is Reason.UNPRIVILEGED
-                assert failed.hint == 'GRANT pg_read_all_stats TO "Blind";'
+                inherit = " WITH INHERIT TRUE" if postgres.major >= 16 else ""
+                assert failed.hint == f'GRANT pg_read_all_stats TO "Blind"{inherit};'
                 assert "Blind" in failed.message
-                postgres.psql('grant pg_read_all_stats to "Blind"')
+                postgres.psql(failed.hint)
                 assert (await poll(source)).used >= 1
                 postgres.psql('revoke pg_read_all_stats from "Blind"')
                 assert (await failure(source)).reason is Reason.UNPRIVILEGED
@@ -369,6 +370,21 @@ def test_without_the_privilege_nothing_looks_healthy(postgres: EmbeddedPostgres)
             lambda: not postgres.psql("select 1 from pg_stat_activity where usename='Blind'")
         )
         postgres.psql('drop role "Blind"')
+
+
+@pytest.mark.pg(16, 17, 18)
+def test_the_hint_helps_a_role_that_does_not_inherit(postgres: EmbeddedPostgres) -> None:
+    postgres.psql("create role aloof login noinherit; grant pg_read_all_stats to aloof")
+    try:
+
+        async def run() -> None:
+            async with reading(postgres, "aloof") as source:
+                postgres.psql((await failure(source)).hint)
+                assert (await poll(source)).used >= 1
+
+        asyncio.run(run())
+    finally:
+        postgres.psql("drop role aloof")
 
 
 @pytest.mark.parametrize("role", ["pgheadroom", 'odd "$grant$" \'name'])
