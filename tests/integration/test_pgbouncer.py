@@ -111,6 +111,9 @@ async def test_a_pause_of_one_database_and_of_all(suite, postgres16, start_pgbou
     async with console(pooler.dsn()) as source:
         pooler.console("PAUSE a")
         assert (await source.poll(NOW)).paused() == {"a": True, "b": False}
+        with pytest.raises(psycopg.Error):
+            pooler.console("RESUME")  # pooler-paused.md: it ends no PAUSE of one database
+        assert (await source.poll(NOW)).paused() == {"a": True, "b": False}
         pooler.console("RESUME a", "PAUSE")
         told = suite != "bookworm"  # SHOW STATE came with 1.19
         assert (await source.poll(NOW)).paused() == {"a": told, "b": told}
