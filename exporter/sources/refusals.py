@@ -18,6 +18,7 @@ _NOT_A_CONSOLE = "that is a Postgres server: give the address of PgBouncer"
 _DIRECT = "give the address of Postgres itself, not of the pooler"
 _NO_TLS = "turn TLS on in the server, or set sslmode=prefer where the network is trusted"
 _CERTIFICATE = "check sslrootcert, and that the host in the DSN is the one in the certificate"
+_ROOT = "name whom to trust: sslrootcert=system for a public certificate, or your provider's bundle"
 _CLIENT_CERTIFICATE = "name sslcert and sslkey in the DSN; the certificate is for the role"
 _ADDRESS = "check the host and port in the DSN, and whether the server listens there"
 
@@ -46,6 +47,7 @@ TABLE: tuple[_Row, ...] = (
     (r"SSL required", Reason.TLS, "set sslmode=verify-full"),
     (r"SSL SYSCALL error", Reason.NETWORK, _ADDRESS),
     (r"SSL error|sslv3 alert|tlsv1 alert", Reason.TLS, _CERTIFICATE),
+    (r"(?:could not get home directory to locate )?root certificate file", Reason.TLS, _ROOT),
     (r"(?:server|root|intermediate) certificate ", Reason.TLS, _CERTIFICATE),
     (r"(?:certificate|private key) (?:file|verify)", Reason.TLS, _CERTIFICATE),
     (r"could not (?:load|read|get) .*(?:certificate|private key)", Reason.TLS, _CERTIFICATE),

@@ -141,6 +141,11 @@ def test_a_text_that_says_nothing_is_an_error_all_the_same() -> None:
 def test_what_must_be_done_is_said_where_it_is_known() -> None:
     assert "CONNECTION LIMIT" in classify(refusal('FATAL:  too many connections for role "x"')).hint
     assert "pg_hba.conf" in classify(refusal("FATAL:  no pg_hba.conf entry for host")).hint
+    for text in (
+        'root certificate file "/x" does not exist',
+        "could not get home directory to locate root certificate file",
+    ):
+        assert "sslrootcert=system" in classify(refusal(text)).hint
 
 
 @pytest.mark.parametrize(
