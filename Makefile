@@ -47,7 +47,7 @@ bench: setup  ## the figures of docs/performance.md
 	@sh tools/system-packages.sh
 	@$(BIN)/python bench/run.py $(BENCH)
 
-bench-launch: setup  ## who pages before the first refusal, pgheadroom or the usual stack; 30 minutes
+bench-launch: setup  ## who pages before the first refusal, pgheadroom or the usual stack; 20 minutes
 	@sh tools/system-packages.sh
 	@$(BIN)/python bench/launch.py $(BENCH)
 
