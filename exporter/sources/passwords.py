@@ -32,7 +32,7 @@ _AWS_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
 }
 _AWS = "check the AWS credentials that pgheadroom runs with, and that they allow rds-db:connect"
-NO_BOTO3 = "rds_iam needs boto3, which is not installed: pip install 'pgheadroom[aws]'"
+NO_BOTO3 = "rds_iam needs boto3, which is not installed; install pgheadroom with its extra: aws"
 
 # They log at DEBUG what they sign and are answered: the token, and the keys that make others.
 for _library in ("boto3", "botocore", "s3transfer", "urllib3"):
