@@ -264,6 +264,7 @@ def _pooler_state() -> PoolerState:
         failure=Failure(Reason.NETWORK, "connection refused"),
         failing_since=1000.0,
         probes={"pgb-1": Probe("pgb-1", 1000.0, 0.01)},
+        thresholds={"pool_used": 0.9},
         waits={"shop": 0.1},
         exports_clients=True,
     )

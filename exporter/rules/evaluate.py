@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from exporter.rules import expression
 from exporter.rules.closures import Vector, vector
 from exporter.rules.model import Element, Result, Rule, Scope
+from exporter.rules.scope import scope_of
 from exporter.rules.vectors import NAME, EvaluationError, Points, nameless
 
 
@@ -90,7 +91,7 @@ class RuleSet:
 
 def _compile(rule: Rule) -> Vector:
     root, problems = expression.parse(rule.expr)
-    problems = problems or expression.scope_of(root)[1]
+    problems = problems or scope_of(root)[1]
     if problems:
         raise ValueError(f"rule {rule.name}: {'; '.join(problems)}")
     return vector(root)

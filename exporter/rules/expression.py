@@ -1,7 +1,7 @@
 """What an expression may be here, decided when a rule is loaded.
 
-pgheadroom evaluates instant vectors over the series of one poll. What needs history, other
-functions, or whose result would not say which server it is about, is refused in sentences.
+pgheadroom evaluates instant vectors over the series of one poll. What needs history or other
+functions is refused in sentences.
 """
 
 from __future__ import annotations
@@ -13,16 +13,9 @@ from typing import Any
 import promql_parser as promql
 
 from exporter.rules.arithmetic import ARITHMETIC, COMPARISONS, FUNCTIONS, SET_OPERATORS
-from exporter.rules.model import Scope
 from exporter.rules.regex import PatternError, compile_pattern
 from exporter.rules.vectors import AGGREGATIONS, NAME
 
-PREFIX = "pgheadroom_"
-#: Series about pgheadroom itself; they have no `server`.
-SELF_PREFIXES = (
-    *("pgheadroom_outbox_", "pgheadroom_notification", "pgheadroom_state_"),
-    *("pgheadroom_config_", "pgheadroom_turn_"),
-)
 ELSEWHERE = "load it in Prometheus instead"
 #: The parser recurses on its own stack, and so does the evaluation.
 _LONGEST = 10_000
@@ -36,12 +29,6 @@ _INSTEAD = {
     " polls fail",
     "absent_over_time": "compare pgheadroom_up with 0",
 }
-
-
-_NO_SERVER = (
-    "the result would not carry the label server; keep it with by (server), on (server) or"
-    " group_left ()"
-)
 
 
 def parse(text: str) -> tuple[Any, list[str]]:
@@ -65,32 +52,6 @@ def parse(text: str) -> tuple[Any, list[str]]:
     return root, problems
 
 
-def scope_of(root: Any) -> tuple[Scope, list[str]]:  # noqa: ANN401  a node of any class
-    """What a checked expression watches, and why its alerts would not say so."""
-    names = sorted(set(_series(root)))
-    own = [name for name in names if name.startswith(SELF_PREFIXES)]
-    if not names:
-        return "server", ["the expression reads no series"]
-    foreign = [name for name in names if not name.startswith(PREFIX)]
-    if foreign:
-        return "server", [_foreign(foreign)]
-    if own and len(own) < len(names):
-        other = next(name for name in names if name not in own)
-        return "server", [
-            f"{own[0]} is about pgheadroom itself and {other} about a server; make two rules"
-        ]
-    if own:
-        return "self", []
-    if carries(root, "server"):
-        return "server", []
-    return "server", [_NO_SERVER]
-
-
-def _foreign(names: Iterable[str]) -> str:
-    only = f"only pgheadroom's own series ({PREFIX}...) are evaluated here"
-    return f"{' and '.join(names)}: {only}; {ELSEWHERE}"
-
-
 def value_is_scalar(node: Any) -> bool:  # noqa: ANN401  a node of any class
     """Whether a node gives one number rather than a vector."""
     match node:
@@ -105,48 +66,6 @@ def value_is_scalar(node: Any) -> bool:  # noqa: ANN401  a node of any class
     return False
 
 
-def carries(node: Any, label: str) -> bool:  # noqa: ANN401  a node of any class
-    """Whether every element of a node's result has `label`, where every series read has it."""
-    match node:
-        case promql.ParenExpr() | promql.UnaryExpr():
-            return carries(node.expr, label)
-        case promql.AggregateExpr():
-            return _group_carries(node, label)
-        case promql.Call():
-            return node.func.name in FUNCTIONS and carries(node.args[0], label)
-        case promql.BinaryExpr():
-            return _pair_carries(node, label)
-    return isinstance(node, promql.VectorSelector)
-
-
-def _group_carries(node: Any, label: str) -> bool:  # noqa: ANN401  a parsed aggregation
-    if node.modifier is None:
-        return False
-    grouped = node.modifier.type == promql.AggModifierType.By
-    return (label in node.modifier.labels) == grouped and carries(node.expr, label)
-
-
-def _pair_carries(node: Any, label: str) -> bool:  # noqa: ANN401  a parsed binary expression
-    left, right = carries(node.lhs, label), carries(node.rhs, label)
-    if value_is_scalar(node.lhs) or value_is_scalar(node.rhs):
-        return left or right
-    operator = str(node.op)
-    if operator == "or":
-        return left and right
-    modifier = node.modifier
-    if operator in SET_OPERATORS or modifier is None:
-        return left
-    many, one = left, right
-    if modifier.card == promql.VectorMatchCardinality.OneToMany:
-        many, one = right, left
-    if modifier.card != promql.VectorMatchCardinality.OneToOne:
-        return one if label in (modifier.group_labels or ()) else many
-    if modifier.matching is None:
-        return many
-    kept = modifier.matching.type == promql.LabelModifierType.Include
-    return many and (label in modifier.matching.labels) == kept
-
-
 def selected_name(selector: Any) -> str:  # noqa: ANN401  a parsed selector
     """The name of the series that a selector reads, "" where it does not name one."""
     if selector.name:
@@ -157,7 +76,8 @@ def selected_name(selector: Any) -> str:  # noqa: ANN401  a parsed selector
     return ""
 
 
-def _children(node: Any) -> list[Any]:  # noqa: ANN401  nodes of any class
+def children(node: Any) -> list[Any]:  # noqa: ANN401  nodes of any class
+    """The nodes right below a node."""
     match node:
         case (
             promql.ParenExpr() | promql.UnaryExpr() | promql.SubqueryExpr() | promql.AggregateExpr()
@@ -170,13 +90,6 @@ def _children(node: Any) -> list[Any]:  # noqa: ANN401  nodes of any class
         case promql.Call():
             return list(node.args)
     return []
-
-
-def _series(node: Any) -> Iterable[str]:  # noqa: ANN401  a node of any class
-    if isinstance(node, promql.VectorSelector):
-        yield selected_name(node)
-    for child in _children(node):
-        yield from _series(child)
 
 
 def _problems(node: Any, depth: int) -> Iterable[str]:  # noqa: ANN401  a node of any class
@@ -196,7 +109,7 @@ def _problems(node: Any, depth: int) -> Iterable[str]:  # noqa: ANN401  a node o
             yield from _binary_problems(node)
         case promql.StringLiteral():
             yield f"a string is no value for an alert; {ELSEWHERE}"
-    for child in _children(node):
+    for child in children(node):
         yield from _problems(child, depth + 1)
 
 

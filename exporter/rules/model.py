@@ -26,8 +26,8 @@ class Rule:
     """One alerting rule, as its file gives it; `expr` has been checked when it comes from `load`.
 
     `for_seconds` and `keep_firing_for_seconds` are 0 where the file says nothing. `scope` is
-    "server" when every element of a result carries `server`, "self" when the rule watches
-    pgheadroom itself.
+    "server" when the rule is evaluated over each server and each pooler by itself and every element
+    of a result carries `server`, "self" when the rule watches pgheadroom itself.
     """
 
     name: str

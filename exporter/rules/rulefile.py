@@ -15,6 +15,7 @@ import yaml
 from exporter.rules import expression, templates
 from exporter.rules.expression import ELSEWHERE
 from exporter.rules.model import SEVERITIES, Rule
+from exporter.rules.scope import scope_of
 
 _DURATION = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
@@ -133,7 +134,7 @@ class _Reader:
         self._unknown(where, raw, _RULE_KEYS)
         text = raw.get("expr", "")
         root, problems = expression.parse(text if isinstance(text, str) else "")
-        scope, unscoped = ("server", []) if problems else expression.scope_of(root)
+        scope, unscoped = ("server", []) if problems else scope_of(root)
         labels = common | self._texts(where, raw, "labels")
         rule = Rule(
             name=raw["alert"],

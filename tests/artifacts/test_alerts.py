@@ -9,8 +9,8 @@ import pytest
 from exporter.config.alerting import Rules
 from exporter.config.pooler import PoolerThresholds
 from exporter.config.server import Thresholds
-from exporter.rules.expression import SELF_PREFIXES
 from exporter.rules.load import load_rules
+from exporter.rules.scope import SELF_PREFIXES
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "alerts"

@@ -66,6 +66,8 @@ def test_the_pack_fires_alike_in_both_engines(tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
 
 
+#: Of series about pgheadroom itself: rules about servers may not take several together.
+PREFIX = "pgheadroom_state_"
 #: Expressions beyond the pack's. The series are p{server,x,y}, q{server,x}, r{server}.
 EXPRESSIONS = [
     "p", "p > 1", "1 < p", "p > bool 1 == 0", "p + 1", "2 - p", "p * -1", "-p", "--p", "p / 0",
@@ -96,20 +98,19 @@ def vector_samples(draw):
     numbers = [0.0, 1.0, 1.5, 2.0, 3.0, -2.5, 0.1, 1e9, math.inf, -math.inf, math.nan]
     found = []
     for server in ("s", "t"):
-        found.append(Sample("pgheadroom_r", {"server": server}, draw.choice(numbers)))
+        found.append(Sample(f"{PREFIX}r", {"server": server}, draw.choice(numbers)))
         for x in draw.sample(["a", "b", "é"], 2):
             labels = {"server": server, "x": x}
-            found.append(Sample("pgheadroom_q", labels, draw.choice(numbers)))
+            found.append(Sample(f"{PREFIX}q", labels, draw.choice(numbers)))
             for y in draw.sample(["", "1", "2"], draw.randint(1, 3)):
                 more = labels | ({"y": y} if y else {})
-                found.append(Sample("pgheadroom_p", more, draw.choice(numbers)))
+                found.append(Sample(f"{PREFIX}p", more, draw.choice(numbers)))
     return found
 
 
 def named(text):
     """`text` with the short names of series spelled out."""
-    words = {"p": "pgheadroom_p", "q": "pgheadroom_q", "r": "pgheadroom_r"}
-    return re.sub(r'(?<![\w"])[pqr](?![\w"(=!])', lambda found: words[found[0]], text)
+    return re.sub(r'(?<![\w"])[pqr](?![\w"(=!])', lambda found: f"{PREFIX}{found[0]}", text)
 
 
 FORMS = (
