@@ -16,7 +16,8 @@ from exporter.config.errors import ConfigError
 from exporter.reload import read_config
 from exporter.rules.load import load_rules, parse_texts
 from exporter.rules.model import Rule
-from exporter.rules.render import duration_text, render
+from exporter.rules.render import dumped, duration_text, groups_of, render
+from exporter.rules.texts import read_yaml
 
 _config_option = config_option("the shipped rules are meant")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -70,9 +71,8 @@ def render_command(path: Path | None, out: Path | None) -> None:
     names = [Path(origin).name for origin in texts]
     if out is None:
         # One file: the groups of all, whose names Prometheus wants to differ within it.
-        groups = [group for text in texts.values() for group in _groups(text)]
-        whole = {"groups": groups}
-        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100), nl=False)
+        groups = [group for text in texts.values() for group in groups_of(text)]
+        click.echo(dumped(groups), nl=False)
         return
     if len(set(names)) < len(names):
         fail("two rule files have the same name; they would overwrite one another")
@@ -83,10 +83,6 @@ def render_command(path: Path | None, out: Path | None) -> None:
             click.echo(str(out / name))
     except OSError as error:
         fail(f"{out}: cannot be written: {error.strerror}")
-
-
-def _groups(text: str) -> list[object]:
-    return list(yaml.load(text, Loader=yaml.BaseLoader)["groups"])  # noqa: S506  makes only text
 
 
 @rules.command()
@@ -107,12 +103,12 @@ def test(files: tuple[Path, ...]) -> None:
 
 
 def _tested(file: Path) -> list[str]:
-    document = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  makes only text
+    document = read_yaml(file.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise TypeError("a test file is a mapping with `rule_files` and `tests`")
     texts = {
         str(path): path.read_text(encoding="utf-8")
-        for pattern in document.get("rule_files", ())
+        for pattern in document.get("rule_files") or ()
         for path in _matching(file.parent, str(pattern))
     }
     found, problems = parse_texts(texts)

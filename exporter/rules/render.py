@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from exporter.config.alerting import RuleOverride, Rules
 from exporter.rules.load import read_texts
+from exporter.rules.texts import read_yaml
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
@@ -36,16 +37,32 @@ def render(settings: Rules) -> dict[str, str]:
     return {origin: _rendered(text, settings.overrides) for origin, text in texts.items()}
 
 
+def groups_of(text: str) -> list[dict[str, Any]]:
+    """The groups of a rule file that has no problem, without the keys that are given no value."""
+    return [
+        _given(group) | {"rules": [_given(rule) for rule in group.get("rules") or ()]}
+        for group in read_yaml(text)["groups"]
+    ]
+
+
+def _given(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
 def _rendered(text: str, overrides: Mapping[str, RuleOverride]) -> str:
-    # Every scalar stays the text that it is: Prometheus reads labels and durations as text.
-    document: dict[str, Any] = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  makes only text
-    names = {rule["alert"] for group in document["groups"] for rule in group.get("rules", ())}
+    groups = groups_of(text)
+    names = {rule["alert"] for group in groups for rule in group["rules"]}
     if not names & overrides.keys():
         return text
-    for group in document["groups"]:
-        rules = (_changed(rule, overrides.get(rule["alert"])) for rule in group.get("rules", ()))
+    for group in groups:
+        rules = (_changed(rule, overrides.get(rule["alert"])) for rule in group["rules"])
         group["rules"] = [rule for rule in rules if rule is not None]
-    document["groups"] = [group for group in document["groups"] if group["rules"]]
+    return dumped([group for group in groups if group["rules"]])
+
+
+def dumped(groups: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a rule file with `groups`."""
+    document = {"groups": list(groups)}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 

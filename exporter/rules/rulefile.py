@@ -16,6 +16,7 @@ from exporter.rules import expression, templates
 from exporter.rules.expression import ELSEWHERE
 from exporter.rules.model import SEVERITIES, Rule
 from exporter.rules.scope import scope_of
+from exporter.rules.texts import read_yaml
 
 _DURATION = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
@@ -29,20 +30,6 @@ _FIXED = ("severity", "family")
 _GROUP_KEYS = frozenset({"name", "interval", "labels", "rules"})
 _RULE_KEYS = frozenset({"alert", "expr", "for", "keep_firing_for", "labels", "annotations"})
 _PROMETHEUS_ONLY = frozenset({"record", "limit", "query_offset", "partial_response_strategy"})
-
-
-class _Loader(yaml.BaseLoader):
-    """Every scalar is text, and a key that is given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  the library's signature
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def duration_seconds(text: str) -> float:
@@ -70,8 +57,8 @@ def parse_rules(text: str, origin: str) -> tuple[tuple[Rule, ...], tuple[str, ..
     A rule with a problem is left out. The rules are complete only if there is no problem.
     """
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506  a loader that only makes text
-    except (yaml.YAMLError, RecursionError) as error:
+        document = read_yaml(text)
+    except yaml.YAMLError as error:
         return (), (f"{origin}: the file is not YAML: {' '.join(str(error).split())}",)
     reader = _Reader(origin)
     reader.read(document)
@@ -116,7 +103,8 @@ class _Reader:
         self._unknown(where, group, _GROUP_KEYS)
         self._seconds(where, group, "interval")
         common = self._texts(where, group, "labels")
-        rules = group.get("rules", [])
+        rules = group.get("rules")
+        rules = [] if rules is None else rules
         if not isinstance(rules, list):
             self._note(where, "`rules` is a list")
             return
@@ -154,7 +142,9 @@ class _Reader:
             self.rules.append(rule)
 
     def _seconds(self, where: str, given: Mapping[str, object], key: str) -> float:
-        value = given.get(key, "0")
+        value = given.get(key)
+        if value is None:
+            return 0.0
         try:
             return duration_seconds(value if isinstance(value, str) else repr(value))
         except ValueError as error:
@@ -163,12 +153,16 @@ class _Reader:
 
     def _texts(self, where: str, given: Mapping[str, object], key: str) -> dict[str, str]:
         """The labels or annotations under `key`, each a template that can be used."""
-        value = given.get(key) or {}
+        value = given.get(key)
+        if value is None:
+            return {}
         if not isinstance(value, dict):
             self._note(where, f"`{key}` is a mapping of names to texts")
             return {}
         good = {}
-        for name, text in value.items():
+        for name, given_text in value.items():
+            # A label without a value is no label, and an annotation is empty.
+            text = "" if given_text is None else given_text
             problem = _template_problem(name, text)
             if problem:
                 self._note(where, f"`{key}.{name}`: {problem}")

@@ -148,6 +148,10 @@ def test_check_lists_the_rules_or_their_problems(tmp_path):
     refused = CliRunner().invoke(command, ["check", str(bad)])
     assert refused.exit_code == 2
     assert "bad.rules.yaml" in refused.output
+    bad.write_text("groups: [{name: g, rules: [{alert: A, expr: up, labels: {a: {{ $value }}}}]}]")
+    refused = CliRunner().invoke(command, ["check", str(bad)])
+    assert refused.exit_code == 2
+    assert "put {{ ... }} in quotes" in refused.output
 
 
 def test_render_writes_files_or_one_text(tmp_path):

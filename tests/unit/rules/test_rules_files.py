@@ -9,6 +9,7 @@ from exporter.rules.load import (
     shipped_rule_texts,
     with_overrides,
 )
+from exporter.rules.model import Element
 from exporter.rules.rulefile import duration_seconds
 
 GOOD = """
@@ -42,6 +43,20 @@ def test_a_file_becomes_rules():
     assert (stuck.severity, stuck.family, stuck.for_seconds) == ("warning", "Stuck", 0.0)
 
 
+def test_what_is_null_without_quotes_is_no_label_and_an_empty_annotation():
+    text = (
+        "groups: [{name: e, rules: }, {name: g, interval: , rules: [{alert: R, for: ~, labels: ,"
+        " expr: pgheadroom_up, annotations: {a: ~, b: Null, c: NULL, d: null, e: , f: '~'}}]}]"
+    )
+    (rule,), problems = parse_rules(text, "f.yaml")
+    assert problems == ()
+    assert rule.annotations == dict.fromkeys("abcde", "") | {"f": "~"}
+    assert rule.labels == {}
+    labelled = text.replace("labels: ,", "labels: {a: ~, b: null, c: , d: 'null', e: nil},")
+    (rule,), _ = parse_rules(labelled, "f.yaml")
+    assert rule.alert_labels(Element({}, 1.0)) == {"d": "null", "e": "nil", "alertname": "R"}
+
+
 def one(body):
     """The problems of a file with one rule, `body` being its lines."""
     lines = "\n".join(f"        {line}" for line in body.split("\n"))
@@ -73,6 +88,11 @@ def one(body):
         ("expr: rate(pgheadroom_up[5m])", "load it in Prometheus instead"),
         ("expr: sum(pgheadroom_up)", "would not carry the label server"),
         ("expr: pgheadroom_up\nexpr: pgheadroom_up", "the key 'expr' is given twice"),
+        ("expr: pgheadroom_up\nfor: ''", "`for`: '' is not a duration"),
+        ("expr: pgheadroom_up\nlabels: ''", "`labels` is a mapping"),
+        ("expr: pgheadroom_up\nlabels:\n  a: {{ $value }}", "a key is a text; put {{ ... }} in"),
+        ("expr: pgheadroom_up\nlabels:\n  a: {{ $value }}", "line 7, column"),
+        ("expr: pgheadroom_up\nlabels: {? [a] : b}", "a key is a text"),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_named(body, said):
@@ -86,6 +106,7 @@ def test_a_rule_that_cannot_be_used_is_named(body, said):
         ("", "a list of groups"),
         ("groups: 3", "a list of groups"),
         ("[", "the file is not YAML"),
+        ("[" * 5000, "nested too deep"),
         ("groups: []\nextra: 1", "the key 'extra' is unknown; known are groups"),
         ("groups: [{rules: []}]", "group number 1: a group is a mapping with a `name`"),
         ("groups: [{name: g, rules: 3}]", "`rules` is a list"),

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.config.alerting import RuleOverride, Rules
 from exporter.rules.load import load_rules, parse_texts, shipped_rule_texts
-from exporter.rules.render import duration_text, render
+from exporter.rules.render import dumped, duration_text, groups_of, render
 from exporter.rules.rulefile import duration_seconds
 
 OVERRIDES = {
@@ -43,16 +43,51 @@ def test_a_group_without_a_rule_is_left_out(tmp_path):
     assert render(settings) == {str(path): "groups: []\n"}
 
 
-def test_promtool_takes_them(promtool_path, tmp_path):
-    files = []
-    for name, text in render(Rules(overrides=OVERRIDES)).items():
-        files.append(tmp_path / name)
-        files[-1].write_text(text)
+def check(promtool_path, *files):
     done = subprocess.run(
         [promtool_path, "check", "rules", *files],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_takes_them(promtool_path, tmp_path):
+    files = []
+    for name, text in render(Rules(overrides=OVERRIDES)).items():
+        files.append(tmp_path / name)
+        files[-1].write_text(text)
+    check(promtool_path, *files)
+
+
+EMPTY = """
+groups:
+  - name: without
+    rules:
+  - name: g
+    interval:
+    rules:
+      - alert: A
+        expr: pgheadroom_up == 0
+        for:
+        labels:
+        annotations:
+      - {alert: B, expr: pgheadroom_up == 0, labels: , annotations: {a: ~, b: "null"}}
+"""
+
+
+def test_keys_without_a_value_mean_the_same_to_prometheus(promtool_path, tmp_path):
+    path = tmp_path / "own.rules.yaml"
+    path.write_text(EMPTY)
+    severe = {"A": RuleOverride(severity="critical")}
+    settings = Rules(shipped=False, files=(path,), overrides=severe)
+    (text,) = render(settings).values()
+    path.write_text(text)
+    check(promtool_path, path)
+    first, second = groups_of(text)[0]["rules"]
+    assert first == {"alert": "A", "expr": "pgheadroom_up == 0", "labels": {"severity": "critical"}}
+    assert second["annotations"] == {"a": None, "b": "null"}
+    path.write_text(dumped(groups_of(EMPTY)))
+    check(promtool_path, path)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.25, 59.0, 90.0, 3600.0, 90061.5])
