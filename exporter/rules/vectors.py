@@ -160,9 +160,19 @@ def _real(values: list[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)] or values
 
 
+def _mean(values: list[float]) -> float:
+    """The running mean, as in Prometheus: equal values are their own mean, and no sum overflows."""
+    mean = values[0]
+    for count, value in enumerate(values[1:], 2):
+        if math.isinf(mean) and (math.isfinite(value) or value == mean):
+            continue
+        mean += value / count - mean / count
+    return mean
+
+
 AGGREGATIONS: Mapping[str, Reduce] = {
     "sum": lambda values: float(sum(values)),
-    "avg": lambda values: sum(values) / len(values),
+    "avg": _mean,
     "min": lambda values: min(_real(values)),
     "max": lambda values: max(_real(values)),
     "count": lambda values: float(len(values)),

@@ -147,6 +147,22 @@ def test_expressions_and_templates_mean_the_same_in_both_engines(tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
 
 
+def test_a_mean_of_equal_values_reaches_its_threshold_in_both_engines(tmp_path):
+    values = [0.7, 0.1, 0.3, 1 / 49]
+    text = rule_text([f"avg by (server) (q) >= {value!r}" for value in values])
+    rules, _ = parse_rules(text, "x")
+    cases = []
+    for value in values:
+        samples = [
+            Sample(f"{PREFIX}q", {"server": "s", "x": str(number)}, value) for number in range(7)
+        ]
+        alerts, count = expected(rules, samples)
+        assert count == sum(value >= least for least in values)
+        cases.append((samples, alerts))
+    done = promtool(tmp_path, text, cases)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:8000]
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -9,7 +9,7 @@ from exporter.rules.closures import vector
 from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.expression import parse
 from exporter.rules.model import Element, Rule
-from exporter.rules.vectors import EvaluationError
+from exporter.rules.vectors import AGGREGATIONS, EvaluationError, aggregated, by
 
 
 class Sample(NamedTuple):
@@ -133,6 +133,23 @@ def values(text):
 )
 def test_values(text, expected):
     assert values(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "mean"),
+    [
+        ([0.7, 0.7, 0.7], 0.7),
+        ([1e308, 1e308, 1e308], 1e308),
+        ([1.0, 2.0, 6.0], 3.0),
+        ([INF, 1.0, INF], INF),
+        ([1.0, -INF, 2.0], -INF),
+        ([INF, -INF, 1.0], math.nan),
+        ([INF, math.nan], math.nan),
+    ],
+)
+def test_a_mean_is_prometheus_mean(group, mean):
+    (found,) = aggregated([({}, value) for value in group], by(()), dict, AGGREGATIONS["avg"])
+    assert found[1] == pytest.approx(mean, rel=0, abs=0, nan_ok=True)
 
 
 def test_nan_stays_nan():
