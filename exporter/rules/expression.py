@@ -20,8 +20,8 @@ ELSEWHERE = "load it in Prometheus instead"
 #: The parser recurses on its own stack, and so does the evaluation.
 _LONGEST = 10_000
 _DEEPEST = 64
-#: Strings that the parser reads otherwise than Prometheus: raw ones with a backslash in them.
-_RAW_BACKSLASH = re.compile(r"`[^`]*\\[^`]*`")
+#: Strings and comments, and which of them are raw strings.
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|#[^\n]*|`(?P<raw>[^`]*)`""", re.DOTALL)
 _OPERATORS = frozenset({*ARITHMETIC, *COMPARISONS, *SET_OPERATORS})
 _CALLS = frozenset({*FUNCTIONS, "vector", "scalar"})
 _INSTEAD = {
@@ -37,6 +37,9 @@ def parse(text: str) -> tuple[Any, list[str]]:
         return None, [f"the expression is longer than {_LONGEST} characters"]
     if not text.strip():
         return None, ["the expression is missing"]
+    if any("\\" in (found["raw"] or "") for found in _QUOTED.finditer(text)):
+        # The parser reads escapes there, and Prometheus does not.
+        return None, ["a string in backquotes has a backslash; write it in double quotes"]
     try:
         root = promql.parse(text)
     except ValueError as error:
@@ -46,10 +49,7 @@ def parse(text: str) -> tuple[Any, list[str]]:
         if type(error).__name__ != "PanicException":
             raise
         return None, ["the expression is not PromQL: the parser gave up on it"]
-    problems = list(dict.fromkeys(_problems(root, 0)))
-    if _RAW_BACKSLASH.search(text):
-        problems.append("a string in backquotes has a backslash; write it in double quotes")
-    return root, problems
+    return root, list(dict.fromkeys(_problems(root, 0)))
 
 
 def value_is_scalar(node: Any) -> bool:  # noqa: ANN401  a node of any class

@@ -38,6 +38,8 @@ FREE = "pgheadroom_connections_free"
         ('{__name__=~"pgheadroom_.*"} > 1', "does not name its series"),
         (f'{U}{{datname=~"\\\\bx"}} > 1', "the pattern of datname"),
         (f"{U}{{datname=`\\\\`}} > 1", "backquotes"),
+        (f"{U}{{datname=~`prod\\.eu`}} > 1", "backquotes has a backslash; write it in double"),
+        (f"{U}{{usename='`', datname=~`\\d`}} > 1", "backquotes"),
         ('"text"', "a string"),
     ],
 )
@@ -47,3 +49,17 @@ def test_what_cannot_be_evaluated_is_refused(text, said):
 
 def test_all_problems_of_an_expression_are_told():
     assert len(problems(f"rate({U}[5m]) > absent({U} offset 1m)")) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{U}{{datname=`shop`}}",
+        f'{U}{{datname=~"`\\\\.`"}}',
+        f"{U}{{datname=~'`\\\\.`'}}",
+        f'{U}{{datname="\\"`", usename="`\\\\"}}',
+        f"{U} # `a\\b`",
+    ],
+)
+def test_backslashes_elsewhere_than_in_backquotes_are_promql(text):
+    assert problems(text) == []
