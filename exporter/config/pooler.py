@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from exporter.config.base import Labels, Model, Name, Ratio, Seconds
 from exporter.config.credentials import Credentials
 from exporter.config.server import Polling
+
+#: The label `via` of a probe that leads through no pooler.
+DIRECT = "direct"
 
 
 class PoolerThresholds(Model):
@@ -51,7 +54,7 @@ class Pooler(Credentials):
     dsn: SecretStr
     """A libpq URI or `key=value` string of the console; its database is `pgbouncer`."""
     name: Name
-    """The label `pooler` of every series, and what notifications call it."""
+    """The label `pooler` of every series, and what notifications call it; any but `direct`."""
     server: Name | None = None
     """The watched server that it stands in front of, by name; several may share one."""
     labels: Labels = Field(default_factory=dict)
@@ -64,3 +67,13 @@ class Pooler(Credentials):
     """Over the file's `polling`; keys left out keep the file's values."""
     thresholds: PoolerThresholds | None = None
     """Over the file's `pooler_thresholds`; keys left out keep the file's values."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_not_direct(cls, name: str) -> str:
+        if name == DIRECT:
+            raise ValueError(
+                f"{DIRECT!r} is the `via` of probes that go through no pooler, and rules match on"
+                " it; choose another name"
+            )
+        return name

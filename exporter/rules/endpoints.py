@@ -11,7 +11,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from exporter.config.pooler import PoolerThresholds
+from exporter.config.pooler import DIRECT, PoolerThresholds
 from exporter.config.server import Thresholds
 from exporter.rules.expression import ELSEWHERE, children, selected_name, value_is_scalar
 from exporter.rules.regex import compile_pattern
@@ -120,7 +120,7 @@ def _kinds_selected(selector: Any) -> Kinds:  # noqa: ANN401  a parsed selector
     if name not in _OF_BOTH:
         pooled = name.startswith(_POOLER_PREFIXES) and name not in _OF_SERVERS
         return _POOLER if pooled else _SERVER
-    probed = (("pooler", ""), ("via", "direct"))
+    probed = (("pooler", ""), ("via", DIRECT))
     of_server = all(_admits(selector, label, text) for label, text in probed)
     of_pooler = not any(_wants(selector, label, text) for label, text in probed)
     if not any(_admits(selector, "threshold", each) for each in Thresholds.model_fields):

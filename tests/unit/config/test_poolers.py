@@ -60,6 +60,11 @@ def test_a_pooler_of_no_server_and_one_named_like_a_server_are_refused(tmp_path)
     ]
 
 
+def test_a_pooler_is_not_named_as_probes_through_none_are(tmp_path):
+    (problem,) = problems(tmp_path, TEXT.replace("name: alone", "name: direct"))
+    assert problem.startswith("poolers[1].name: 'direct' is the `via` of probes")
+
+
 def test_two_poolers_of_one_name_are_refused(tmp_path):
     text = TEXT.replace("name: alone", "name: pgb-1")
     assert problems(tmp_path, text) == [
