@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from exporter.alerting.alerts import Alerts, AlertState, advance
+from exporter.alerting.rule_test_keys import check_keys
 from exporter.rules import expression
 from exporter.rules.closures import vector
 from exporter.rules.evaluate import Index, RuleSet
@@ -19,8 +20,8 @@ from exporter.rules.rulefile import duration_seconds
 from exporter.rules.series import Series, labels_of, values_of
 from exporter.rules.vectors import NAME, EvaluationError
 
-#: promtool's own default.
-_INTERVAL = "1m"
+#: promtool's own default, in seconds.
+_INTERVAL = 60.0
 _SAME = 1e-9
 
 
@@ -51,7 +52,8 @@ def failures(document: Mapping[str, Any], rules: Iterable[Rule]) -> list[str]:
     Raises:
         ValueError: the file is not in promtool's format, as far as it can be run here.
     """
-    every = _seconds(document.get("evaluation_interval", _INTERVAL))
+    check_keys(document)
+    every = _seconds(document, "evaluation_interval") or _INTERVAL
     engine = RuleSet(rules)
     found: list[str] = []
     for number, raw in enumerate(_list(document, "tests"), 1):
@@ -61,15 +63,15 @@ def failures(document: Mapping[str, Any], rules: Iterable[Rule]) -> list[str]:
 
 
 def _case(raw: Mapping[str, Any], default: str, every: float) -> _Case:
-    interval = _seconds(raw["interval"]) if "interval" in raw else every
+    interval = _seconds(raw, "interval") or every
     series = [
         Series(labels_of(str(each["series"])), values_of(str(each["values"])), interval)
         for each in _list(raw, "input_series")
     ]
-    case = _Case(str(raw.get("name", default)), series)
+    case = _Case(str(raw.get("name") or default), series)
     for key, into in (("alert_rule_test", case.alerts), ("promql_expr_test", case.expressions)):
         for each in _list(raw, key):
-            into.setdefault(_seconds(each.get("eval_time", "0")), []).append(each)
+            into.setdefault(_seconds(each, "eval_time"), []).append(each)
     return case
 
 
@@ -108,7 +110,7 @@ def _alert_failures(tests: Iterable[Mapping[str, Any]], alerts: Alerts, at: floa
         name = str(test["alertname"])
         wanted = [
             (
-                {**_texts(each, "exp_labels"), "alertname": name},
+                {**_labels(each), "alertname": name},
                 _texts(each, "exp_annotations"),
             )
             for each in _list(test, "exp_alerts")
@@ -175,9 +177,18 @@ def _list(raw: Mapping[str, Any], key: str) -> list[Any]:
     return value
 
 
+def _labels(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The expected labels; one without a value is none."""
+    return {name: text for name, text in _texts(raw, "exp_labels").items() if text}
+
+
 def _texts(raw: Mapping[str, Any], key: str) -> dict[str, str]:
-    return {str(name): str(value) for name, value in (raw.get(key) or {}).items() if value != ""}
+    return {
+        str(name): "" if text is None else str(text) for name, text in (raw.get(key) or {}).items()
+    }
 
 
-def _seconds(text: object) -> float:
-    return duration_seconds(str(text))
+def _seconds(raw: Mapping[str, Any], key: str) -> float:
+    """A duration in seconds, 0 where none is given."""
+    text = raw.get(key)
+    return 0.0 if text is None else duration_seconds(str(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from glob import glob
 from pathlib import Path
 
 import click
@@ -106,9 +107,12 @@ def _tested(file: Path) -> list[str]:
     document = read_yaml(file.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise TypeError("a test file is a mapping with `rule_files` and `tests`")
+    patterns = document.get("rule_files") or []
+    if not isinstance(patterns, list):
+        raise TypeError("`rule_files` is a list of files")
     texts = {
         str(path): path.read_text(encoding="utf-8")
-        for pattern in document.get("rule_files") or ()
+        for pattern in patterns
         for path in _matching(file.parent, str(pattern))
     }
     found, problems = parse_texts(texts)
@@ -117,8 +121,9 @@ def _tested(file: Path) -> list[str]:
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
     """The files that `pattern` means, as promtool reads it: from the test file's folder."""
-    path = folder / pattern
-    return sorted(path.parent.glob(path.name)) or [path]
+    # Not Path.glob: a pattern may be absolute, and `**` is no more than `*` to promtool.
+    found = glob(pattern, root_dir=folder, include_hidden=True)  # noqa: PTH207  see above
+    return [folder / name for name in sorted(found) or [pattern]]
 
 
 rules.add_command(render_command, "render")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
@@ -58,6 +61,59 @@ def test_labels_and_annotations_are_compared():
     missing, extra = failures(document(asked("1m", wrong)), [RULE])
     assert "expected but not firing" in missing
     assert "firing but not expected" in extra
+
+
+def test_an_empty_annotation_can_be_expected():
+    rule = replace(RULE, annotations={"summary": "{{ $labels.datname }}"})
+    for nothing in ("", None):
+        empty = {"exp_labels": FIRING["exp_labels"] | {"team": nothing}}
+        empty |= {"exp_annotations": {"summary": nothing}}
+        assert failures(document(asked("1m", empty)), [rule]) == []
+    assert len(failures(document(asked("1m", empty | {"exp_annotations": {}})), [rule])) == 2
+
+
+def test_an_interval_of_0_is_the_default():
+    given = document(asked("1m", FIRING), asked("30s"), interval="0s")
+    assert failures(given, [RULE]) == []
+    given["evaluation_interval"] = "0s"
+    assert failures(given, [RULE]) == []
+    assert failures(given | {"evaluation_interval": None}, [RULE]) == []
+
+
+def wrong(key, *path):
+    """A test file with `key` at a place in it."""
+    found = document(asked("1m", deepcopy(FIRING)), promql_expr_test=[
+        {"expr": "x", "eval_time": "1m", "exp_samples": [{"labels": "x", "value": "1"}]}
+    ])  # fmt: skip
+    place = found
+    for step in path:
+        place = place[step]
+    place[key] = "1"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        (wrong("evaluatoin_interval"), ""),
+        (wrong("alert_rule_tests", "tests", 0), "tests number 1: "),
+        (wrong("value", "tests", 0, "input_series", 0), "tests number 1, input_series number 1: "),
+        (wrong("exp_alert", "tests", 0, "alert_rule_test", 0), "alert_rule_test number 1: "),
+        (wrong("labels", "tests", 0, "alert_rule_test", 0, "exp_alerts", 0), "exp_alerts number 1"),
+        (wrong("eval", "tests", 0, "promql_expr_test", 0), "promql_expr_test number 1: "),
+        (wrong("histogram", "tests", 0, "promql_expr_test", 0, "exp_samples", 0), "exp_samples"),
+    ],
+)
+def test_a_key_that_promtool_does_not_know_is_told_with_its_place(given, where):
+    with pytest.raises(ValueError, match=rf"{where}.*the key '\w+' is unknown; known are"):
+        failures(given, [RULE])
+
+
+def test_every_key_of_promtools_may_be_given():
+    more = {"name": "t", "external_labels": {"a": "b"}, "external_url": "u", "start_timestamp": "0"}
+    given = document(asked("1m", FIRING), **more)
+    given |= {"group_eval_order": ["g"], "fuzzy_compare": "true", "rule_files": ["x"]}
+    assert failures(given, [RULE]) == []
 
 
 @pytest.mark.parametrize(
@@ -133,10 +189,30 @@ def test_the_command_says_which_file_failed_and_why(tmp_path):
         "tests: [{input_series: [{}]}]",
         "a: [",
         "rule_files: [none.yaml]\ntests: []",
+        "rule_files: a.rules.yaml\ntests: []",
+        "evaluatoin_interval: 1m\ntests: []",
+        "tests: [{name: {{ $labels.server }}}]",
     ],
 )
 def test_what_is_no_test_file_is_exit_status_2(tmp_path, text):
     assert run(tmp_path, text).exit_code == 2
+
+
+def test_patterns_of_rule_files_are_promtools(tmp_path):
+    folder = tmp_path / "sub[1]" / "deep"
+    folder.mkdir(parents=True)
+    (folder / ".z.yaml").write_text(
+        "groups: [{name: g, rules: [{alert: Z, expr: pgheadroom_up == 0}]}]"
+    )
+    tests = (
+        "tests:\n"
+        "  - input_series: [{series: 'pgheadroom_up{server=\"a\"}', values: 0}]\n"
+        "    alert_rule_test:\n"
+        "      - {alertname: Z, eval_time: 0, exp_alerts: [{exp_labels: {server: a}}]}\n"
+    )
+    for pattern in ("sub*/*/*z.yaml", "**/deep/.z.yaml", f"{tmp_path}/s*/d*/.z.*"):
+        done = run(tmp_path, f"rule_files: ['{pattern}']\n{tests}")
+        assert (done.exit_code, done.output.endswith("a.test.yaml: ok\n")) == (0, True), done.output
 
 
 def test_check_lists_the_rules_or_their_problems(tmp_path):
