@@ -27,6 +27,7 @@ from exporter.config.base import (
     secret_file,
 )
 from exporter.config.http import HttpLogin, check_url, one_of
+from exporter.config.pattern import compile_pattern
 
 PAGERDUTY_ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
 """The vendor's address; EU accounts use events.eu.pagerduty.com."""
@@ -87,10 +88,7 @@ class Matcher(Model):
     @model_validator(mode="after")
     def _compiles(self) -> Matcher:
         if self.operator in ("=~", "!~"):
-            try:
-                re.compile(self.value)
-            except re.error as error:
-                raise ValueError(f"{self.value!r} is not a regular expression: {error}") from None
+            compile_pattern(self.value)
         return self
 
     @property
@@ -104,7 +102,7 @@ class Matcher(Model):
         value = labels.get(self.label, "")
         if self.operator in ("=", "!="):
             return (value == self.value) == (self.operator == "=")
-        return bool(re.fullmatch(self.value, value)) == (self.operator == "=~")
+        return compile_pattern(self.value)(value) == (self.operator == "=~")
 
 
 MatcherText = Annotated[

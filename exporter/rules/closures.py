@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import promql_parser as promql
 
+from exporter.config.pattern import compile_pattern
 from exporter.rules.arithmetic import ARITHMETIC, COMPARISONS, FUNCTIONS, SET_OPERATORS
 from exporter.rules.expression import selected_name, value_is_scalar
-from exporter.rules.regex import compile_pattern
 from exporter.rules.vectors import (
     AGGREGATIONS,
     NAME,
@@ -90,7 +90,7 @@ def _selector(node: Any) -> Vector:  # noqa: ANN401  a parsed selector
         if matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
     ]
     alike = [
-        (matcher.name, compile_pattern(matcher.value).fullmatch, matcher.op == promql.MatchOp.Re)
+        (matcher.name, compile_pattern(matcher.value), matcher.op == promql.MatchOp.Re)
         for matcher in node.matchers.matchers
         if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe)
     ]
@@ -101,10 +101,7 @@ def _selector(node: Any) -> Vector:  # noqa: ANN401  a parsed selector
         for label, value, wanted in equal:
             if (labels.get(label, "") == value) != wanted:
                 return False
-        return all(
-            (fullmatch(labels.get(label, "")) is not None) == wanted
-            for label, fullmatch, wanted in alike
-        )
+        return all(matches(labels.get(label, "")) == wanted for label, matches, wanted in alike)
 
     return lambda source: [point for point in source.points(name) if meets(point[0])]
 

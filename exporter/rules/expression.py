@@ -12,8 +12,8 @@ from typing import Any
 
 import promql_parser as promql
 
+from exporter.config.pattern import PatternError, compile_pattern
 from exporter.rules.arithmetic import ARITHMETIC, COMPARISONS, FUNCTIONS, SET_OPERATORS
-from exporter.rules.regex import PatternError, compile_pattern
 from exporter.rules.vectors import AGGREGATIONS, NAME
 
 ELSEWHERE = "load it in Prometheus instead"

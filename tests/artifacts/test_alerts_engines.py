@@ -74,6 +74,8 @@ EXPRESSIONS = [
     "p % 2", "-p % 2", "p % 0", "p ^ 2", "(p > 0) ^ 0.5", "p ^ -1", "2 ^ (p == 3)", "-2 ^ 2 + p",
     "p - 1 - 1", "p * 2 ^ 3 ^ 0.5", "p == p", "p != p", "p == bool p", "p / p", "p <= 1", "p >= 2",
     'p{x="a"}', 'p{x!="a"}', 'p{x=~"a|b"}', 'p{x!~"a.*"}', 'p{y=""}', 'p{y!=""}', 'p{y=~".*"}',
+    'p{x=~"\\\\pL"}', 'p{x=~"(?i:A)"}', 'p{x=~"\\\\x{e9}"}', 'p{x=~"[[:alpha:]]"}', 'p{x=~"(?i)É"}',
+    'p{x=~"\\\\ba\\\\b"}', 'p{x=~"(?P<n>a)|b"}', 'p{x=~"^a$"}', 'p{x=~"(a*)*"}', 'p{x!~"[^a]"}',
     'p{x=~"[a-b]"}', 'p{x=~"A"}', 'p{x=~"(?i)A"}', 'p{x=~"a?b*"}', 'p{x=~"\\\\w"}', 'p{x=~"."}',
     "r + on (server) r", "q * on (server) group_left () r", "r * on (server) group_right () q",
     "r < on (server) group_right () q", "q > on (server) group_left () r",

@@ -206,6 +206,7 @@ def test_whatever_is_given_is_refused_in_words(value):
         ('env=~"pr"', {"env": "prod"}, False),
         ('env!~"pr.*"', {"env": "prod"}, False),
         (r'env="a\"b"', {"env": 'a"b'}, True),
+        ('env=~"([a-z0-9]+-?)+[.]com"', {"env": "checkoutservice-production-replica01"}, False),
     ],
 )
 def test_matchers_mean_what_they_mean_in_prometheus(tmp_path, text, labels, expected):

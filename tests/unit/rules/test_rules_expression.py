@@ -36,7 +36,7 @@ FREE = "pgheadroom_connections_free"
         (f"{U} + fill(0) {FREE}", "fill"),
         (f'{U}{{datname=~"a" or datname="b"}} > 1', "joined with commas"),
         ('{__name__=~"pgheadroom_.*"} > 1', "does not name its series"),
-        (f'{U}{{datname=~"\\\\bx"}} > 1', "the pattern of datname"),
+        (f'{U}{{datname=~"x**"}} > 1', "the pattern of datname"),
         (f"{U}{{datname=`\\\\`}} > 1", "backquotes"),
         (f"{U}{{datname=~`prod\\.eu`}} > 1", "backquotes has a backslash; write it in double"),
         (f"{U}{{usename='`', datname=~`\\d`}} > 1", "backquotes"),
