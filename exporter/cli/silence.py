@@ -15,17 +15,21 @@ from exporter.cli.options import fail
 from exporter.cli.where import REFUSED, remote_of, remote_options
 from exporter.remote import RefusedError, Remote
 
-_UNQUOTED = re.compile(r'\s*(\w+)\s*(=~|!~|!=|=)\s*([^"\s][^"]*|)\s*')
+_UNQUOTED = re.compile(r'\s*(\w+)\s*(=~|!~|!=|=)\s*((?:[^"\\]|\\.)*?)(\\?)\s*')
 
 
 def matcher(text: str) -> str:
-    """A matcher as the API takes it; shells eat quotes, so they may be left out.
+    r"""A matcher as the API takes it; shells eat quotes, so they may be left out.
+
+    A backslash at the end is itself there, and would escape the closing quote here.
 
     >>> matcher("server=prod"), matcher('env=~"a|b"')
     ('server="prod"', 'env=~"a|b"')
+    >>> print(matcher(r"server=~db\d+"), matcher("server=a\\"))
+    server=~"db\d+" server="a\\"
     """
     found = _UNQUOTED.fullmatch(text)
-    return f'{found[1]}{found[2]}"{found[3]}"' if found else text
+    return f'{found[1]}{found[2]}"{found[3]}{found[4] * 2}"' if found else text
 
 
 def _asked(remote: Remote, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  JSON

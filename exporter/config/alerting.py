@@ -33,6 +33,11 @@ PAGERDUTY_ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
 """The vendor's address; EU accounts use events.eu.pagerduty.com."""
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*')
 
+#: As Alertmanager: any other backslash is itself, so that `db\d+` needs no second one
+#: (https://prometheus.io/docs/alerting/latest/configuration/#matcher).
+_ESCAPE = re.compile(r'\\(["\\n])')
+_ESCAPED = {'"': '"', "\\": "\\", "n": "\n"}
+
 
 class RuleOverride(Model):
     """What an operator changes of one rule; fields left out stay as the file says."""
@@ -82,7 +87,7 @@ class Matcher(Model):
             raise ValueError(
                 f'{value!r} is not a matcher; write severity="critical" or env=~"prod.*"'
             )
-        text = re.sub(r"\\(.)", r"\1", found[3])
+        text = _ESCAPE.sub(lambda escape: _ESCAPED[escape[1]], found[3])
         return {"label": found[1], "operator": found[2], "value": text}
 
     @model_validator(mode="after")
@@ -94,7 +99,7 @@ class Matcher(Model):
     @property
     def text(self) -> str:
         """The matcher as it is written."""
-        value = self.value.replace("\\", "\\\\").replace('"', '\\"')
+        value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'{self.label}{self.operator}"{value}"'
 
     def matches(self, labels: Mapping[str, str]) -> bool:
