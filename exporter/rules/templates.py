@@ -8,7 +8,9 @@ then, so that a notification never shows Go's `%!d(float64=3)`.
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,19 +71,23 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r'\\(?:(["\\nrt])|u([0-9a-fA-F]{4})|(.))', re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+#: Of Go's integers.
+_LARGEST = 2**63 - 1
+_DEEPEST = 64
 
 
 def expand(template: str, labels: Labels, value: float) -> str:
     """`template` with its actions carried out; a label that is absent is empty.
 
-    A template that cannot be expanded gives `<error expanding template: ...>`, as in Prometheus.
+    A template that cannot be expanded gives `<error expanding template: ...>`, as in Prometheus:
+    whatever is wrong with a text, the alert that it belongs to is told.
     """
     try:
         return "".join(
             part if isinstance(part, str) else _printed(part.of(labels, value))
             for part in compiled(template)
         )
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  as Prometheus, which recovers from panics here
         return f"<error expanding template: {error}>"
 
 
@@ -106,7 +112,7 @@ def compiled(template: str) -> tuple[str | Operand, ...]:
         TemplateError: an action does not end, or does what is not done here.
     """
     parts: list[str | Operand] = []
-    rest, trim = template, False
+    rest, trim = _whole(template), False
     while True:
         text, opened, _ = rest.partition("{{")
         text = text.lstrip(" \t\r\n") if trim else text
@@ -129,6 +135,7 @@ class _Action:
         self._body = body.strip()
         self._tokens = _tokens(self._body)
         self._next = 0
+        self._depth = 0
 
     def operand(self) -> Operand:
         result = self._pipeline()
@@ -168,10 +175,14 @@ class _Action:
         return words[0]
 
     def _group(self) -> Operand:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise TemplateError(f"an action is nested more than {_DEEPEST} deep")
         result = self._pipeline()
         if self._peek() != ")":
             raise TemplateError(f"{{{{ {self._body} }}}} lacks a closing parenthesis")
         self._next += 1
+        self._depth -= 1
         return result
 
 
@@ -195,9 +206,7 @@ def _word(token: str) -> Operand | str:
         text = token[1:-1] if token[0] == "`" else _ESCAPE.sub(_unescaped, token[1:-1])
         return Operand("string", lambda _labels, _value: text, text)
     if token[0] in "+-0123456789":
-        constant = float(token) if "." in token else int(token)
-        kind: Kind = "float" if isinstance(constant, float) else "int"
-        return Operand(kind, lambda _labels, _value: constant)
+        return _number(token)
     if token in ("$value", ".Value"):
         return Operand("float", lambda _labels, value: value)
     head, dot, name = token.lstrip("$.").partition(".")
@@ -206,6 +215,19 @@ def _word(token: str) -> Operand | str:
     if token in _FUNCTIONS:
         return token
     raise TemplateError(_unknown(token))
+
+
+def _number(token: str) -> Operand:
+    if "." in token:
+        decimal = float(token)
+        if math.isinf(decimal):
+            raise TemplateError(f"{token[:20]}... is too large for a number")
+        return Operand("float", lambda _labels, _value: decimal)
+    # Python, too, refuses to read thousands of digits.
+    if len(token) > len(str(-_LARGEST)) or abs(int(token)) > _LARGEST:
+        raise TemplateError(f"{token[:20]}... is too large for an integer")
+    whole = int(token)
+    return Operand("int", lambda _labels, _value: whole)
 
 
 def _label(name: str) -> Operand:
@@ -217,7 +239,14 @@ def _label(name: str) -> Operand:
 def _unescaped(found: re.Match[str]) -> str:
     if found[3] is not None:
         raise TemplateError(f"the escape \\{found[3]} in a string is not known")
-    return _ESCAPED[found[1]] if found[1] else chr(int(found[2], 16))
+    return _ESCAPED[found[1]] if found[1] else _whole(chr(int(found[2], 16)))
+
+
+def _whole(text: str) -> str:
+    """`text`, unless half of a character is in it: nothing could be sent that says it."""
+    if any(unicodedata.category(character) == "Cs" for character in text):
+        raise TemplateError("half a character (\\uD800 to \\uDFFF) is no text")
+    return text
 
 
 def _unknown(token: str) -> str:

@@ -103,11 +103,32 @@ def test_templates_print_what_prometheus_prints(template, value, expected):
         ('{{ printf "x" 3 }}', "takes 0 values, not 1"),
         ('{{ printf "50%" }}', "write %%"),
         ('{{ "\\x41" }}', "escape"),
+        ('{{ "\\uD800" }}', "half a character"),
+        ("\ud800", "half a character"),
+        ("{{ " + "(" * 5000 + "$value" + ")" * 5000 + " }}", "nested more than 64 deep"),
+        ("{{ humanize " + "9" * 400 + " }}", "too large for an integer"),
+        ("{{ 9223372036854775808 }}", "too large for an integer"),
+        ("{{ " + "9" * 5000 + " }}", "too large for an integer"),
+        ("{{ " + "9" * 400 + ".0 }}", "too large for a number"),
     ],
 )
 def test_what_cannot_be_expanded_is_told_when_it_is_loaded(template, said):
     assert said in problem(template)
     assert expand(template, {}, 1.0).startswith("<error expanding template: ")
+
+
+def test_groups_side_by_side_are_not_deep():
+    many = " ".join(["(printf `%s` (`x`))"] * 100)
+    assert expand(f"{{{{ printf `{'%s' * 100}` {many} }}}}", {}, 1.0) == "x" * 100
+
+
+def test_the_largest_integer_is_one():
+    assert expand("{{ -9223372036854775807 }}", {}, 1.0) == "-9223372036854775807"
+
+
+def test_whatever_fails_is_an_error_in_the_text():
+    """A value that no engine gives, and Python cannot convert; a turn must not end with it."""
+    assert expand("{{ humanize $value }}", {}, 10**400).startswith("<error expanding template: ")
 
 
 def test_a_label_that_is_no_number_is_an_error_in_the_text():
