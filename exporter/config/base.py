@@ -69,7 +69,9 @@ def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML g
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
-def _label_name(name: str) -> str:
+def _label_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no text: put the label's name in quotes")  # noqa: TRY004  as above
     if not _LABEL_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a label name; use letters, digits and _")
     if name in RESERVED_LABELS:
@@ -133,9 +135,23 @@ def secret_file(path: Path) -> Path:
     return path
 
 
+def expanded(path: str) -> Path:
+    """`path` with the home directory that a `~` at its beginning stands for.
+
+    Raises:
+        ValueError: no file can have that name, or nobody has such a home directory.
+    """
+    if "\0" in path:
+        raise ValueError(f"{path!r} is not a path: no file has \\0 in its name")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: there is no such home directory; write the path out") from None
+
+
 def resolved(value: Any, info: ValidationInfo) -> Path:  # noqa: ANN401  a parsing edge
     """A path as written, a relative one from the configuration file's folder."""
-    path = Path(str(value)).expanduser()
+    path = expanded(str(value))
     return path if info.context is None else Path(info.context.base) / path
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exporter.config.base import expanded
 from exporter.config.errors import Problem
 
 #: The sections that an included file may have.
@@ -32,7 +33,11 @@ def included_files(patterns: object, base: Path) -> tuple[list[Path], list[Probl
     files: list[Path] = []
     problems: list[Problem] = []
     for index, pattern in enumerate(patterns):
-        path = base / Path(pattern).expanduser()
+        try:
+            path = base / expanded(pattern)
+        except ValueError as error:
+            problems.append(Problem(f"include[{index}]", str(error)))
+            continue
         found = sorted(glob.glob(str(path)))  # noqa: PTH207  Path.glob would match hidden files
         if not found and not glob.has_magic(pattern):
             problems.append(Problem(f"include[{index}]", f"there is no file {path}"))

@@ -116,6 +116,14 @@ def test_include_is_a_list_of_texts(tmp_path, include):
     assert problems(write(tmp_path, files))[0].startswith("include")
 
 
+def test_a_home_directory_that_nobody_has_is_told(tmp_path):
+    files = {"main.yaml": f"include: ['~nosuch/*.yaml']\nservers: [{server('own')}]"}
+    (found,) = problems(write(tmp_path, files))
+    assert (
+        found == "include[0]: ~nosuch/*.yaml: there is no such home directory; write the path out"
+    )
+
+
 def test_relative_paths_start_from_where_the_file_is_named_not_from_what_it_links_to(tmp_path):
     data = tmp_path / "..2026"
     data.mkdir()

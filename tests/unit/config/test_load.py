@@ -96,11 +96,44 @@ def test_routes_lead_to_receivers_that_exist(tmp_path):
         ("servers: []\n", "name at least one server"),
         ("listen: a\nlisten: b\n", "the key 'listen' stands twice"),
         ("servers: {a: b}\n", "servers"),
+        (
+            "servers: &a [*a]\n",
+            "line 1, column 10: found unconstructable recursive node",
+        ),
+        ("servers: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("install_id: 2026-02-30\n", "not YAML at line 1, column 13: this is no timestamp; put"),
+        ("install_id: !!int abc\n", "this is no int"),
+        ("watch: !!bool foo\n", "this is no bool"),
+        ("watch: !!timestamp foo\n", "this is no timestamp"),
+        ("watch: !!set [a]\n", "this is no set"),
+        (f"watch: {'9' * 5000}\n", "this is no int"),
+        ('install_id: "\\uD800"\n', "not YAML at line 1, column 13: half a character"),
     ],
 )
 def test_a_file_that_is_no_configuration_gets_one_clear_error(tmp_path, text, message):
     found = problems(tmp_path, text)
     assert any(message in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels: {on: x}", "servers[0].labels[1].[key]: True is no text: put the label's name in"),
+        ("labels: {1: x}", "servers[0].labels[1].[key]: 1 is no text: put the label's name in"),
+        ("password_file: ~nosuch/x", "password_file: ~nosuch/x: there is no such home directory"),
+        ('password_file: "a\\0b"', "password_file: 'a\\x00b' is not a path"),
+    ],
+)
+def test_what_yaml_makes_of_a_slip_is_told_at_its_place(tmp_path, text, message):
+    (found,) = problems(tmp_path, f"servers: [{{name: a, dsn: x, {text}}}]\n")
+    assert message in found
+
+
+def test_a_home_directory_that_nobody_has_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    (found,) = problems(tmp_path, "servers: [{name: a, dsn: x, password_file: ~/x}]\n")
+    assert found.startswith("servers[0].password_file: ~/x: there is no such home directory")
 
 
 def test_a_missing_file_is_named(tmp_path):
