@@ -11,10 +11,10 @@ from typing import Any
 
 import promql_parser as promql
 
+from exporter.config.pattern import compile_pattern
 from exporter.config.pooler import DIRECT, PoolerThresholds
 from exporter.config.server import Thresholds
 from exporter.rules.expression import ELSEWHERE, children, selected_name, value_is_scalar
-from exporter.rules.regex import compile_pattern
 
 _POOLER_PREFIXES = ("pgheadroom_pooler_", "pgheadroom_pool_")
 _OF_SERVERS = frozenset({"pgheadroom_pool_capacity", "pgheadroom_pool_capacity_ratio"})
@@ -146,5 +146,5 @@ def _wants(selector: Any, label: str, text: str) -> bool:  # noqa: ANN401  a par
 def _meets(matcher: Any, text: str) -> bool:  # noqa: ANN401  a parsed matcher
     if matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual):
         return bool((matcher.value == text) == (matcher.op == promql.MatchOp.Equal))
-    found = compile_pattern(matcher.value).fullmatch(text) is not None
+    found = compile_pattern(matcher.value)(text)
     return bool(found == (matcher.op == promql.MatchOp.Re))
