@@ -47,6 +47,14 @@ class Alert:
         return fingerprint(self.labels)
 
     @property
+    def holds(self) -> bool:
+        """Whether its condition was so when it was last looked at, and it is not only kept firing.
+
+        A failed poll leaves it as it is: nobody looked.
+        """
+        return self.keep_firing_since is None
+
+    @property
     def severity(self) -> Severity:
         """The rule's severity; a word that is none of ours counts as a warning."""
         word = self.labels.get("severity", "")

@@ -15,7 +15,7 @@ from typing import Any
 from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.notification import Severity, Transition
 from exporter.alerting.routing import Routing
-from exporter.alerting.telling import Telling, telling_from
+from exporter.alerting.telling import Firing, Telling, telling_from
 from exporter.alerting.telling import advance as advance_telling
 from exporter.snapshot.compact import compact_json
 from exporter.snapshot.pooler import PoolerState
@@ -170,21 +170,31 @@ def refuses_clients(state: ServerState | PoolerState) -> bool:
 def _told(
     incident: Incident, firing: list[Alert], routing: Routing, now: float
 ) -> tuple[Incident, list[Told]]:
-    """What each receiver must hear: of the alerts that are routed to it and that nothing mutes."""
-    due = routing.severities(firing)
-    audible = routing.severities(alert for alert in firing if not alert.muted_by)
+    """What each receiver must hear."""
+    found = _by_receiver(firing, routing)
     tellings: dict[str, Telling] = {}
     news: list[Told] = []
-    for receiver in sorted({*incident.told, *due}):
+    for receiver in sorted({*incident.told, *found}):
         manner = routing.manners.get(receiver)
         known = incident.told.get(receiver, Telling())
-        telling, one = advance_telling(known, due.get(receiver), audible.get(receiver), manner, now)
+        telling, one = advance_telling(known, found.get(receiver, Firing()), manner, now)
         if one is not None:
             news.append(Told(receiver, one.transition, one.severity, incident, one.flapping))
         if telling.matters(now, manner):
             tellings[receiver] = telling
     incident = replace(incident, told=tellings)
     return incident, [replace(each, incident=_audible(incident, each)) for each in news]
+
+
+def _by_receiver(firing: list[Alert], routing: Routing) -> dict[str, Firing]:
+    """What fires of what is routed to each receiver."""
+    holding = [alert for alert in firing if alert.holds]
+    audible = routing.severities(alert for alert in holding if not alert.muted_by)
+    muted = routing.severities(alert for alert in holding if alert.muted_by)
+    return {
+        receiver: Firing(due, audible.get(receiver), muted.get(receiver))
+        for receiver, due in routing.severities(firing).items()
+    }
 
 
 def _audible(incident: Incident, told: Told) -> Incident:

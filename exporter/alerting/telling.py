@@ -1,8 +1,7 @@
 """What one receiver was told of an incident, and what it must be told next; pure.
 
-A receiver is told when what it knows differs from what is so: `due` is the highest severity that
-fires and is routed to it, `audible` the highest of those that nothing mutes. Three things keep a
-difference from being told at once:
+A receiver is told when what it knows differs from what is so. Four things keep a difference from
+being told at once:
 
 - damping: a chat hears of one incident once in five minutes, unless it becomes critical. The end
   of an incident that was opened once only is no noise, and is told when it comes.
@@ -10,6 +9,8 @@ difference from being told at once:
   of quiet. A pager keeps the alert that it has, and is told of a critical relapse under its key.
 - muting: what is muted is neither opened nor told again. An end is told all the same, or a pager
   would keep for ever what it was once told.
+- `keep_firing_for`: an alert whose condition has ceased holds the end back, and is no news: it
+  opens, raises, lowers and repeats nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +32,21 @@ RELAPSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Firing:
+    """The highest severities that fire and are routed to one receiver; None where none does.
+
+    Args:
+        due: of all, also of what is only kept firing.
+        audible: of those whose condition holds and that nothing mutes.
+        muted: of those whose condition holds and that something mutes.
+    """
+
+    due: Severity | None = None
+    audible: Severity | None = None
+    muted: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Telling:
     """What one receiver knows of the incidents of one server and family.
 
@@ -46,7 +62,7 @@ class Telling:
         flapping: whether it comes and goes.
         flapping_told: whether that was said.
         relapsed: whether it rose since the receiver was last told anything.
-        audible: what nothing muted of that.
+        audible: what nothing muted of that; that a condition ceased is no muting.
     """
 
     severity: Severity | None = None
@@ -82,19 +98,16 @@ class News:
 
 
 def advance(
-    known: Telling,
-    due: Severity | None,
-    audible: Severity | None,
-    manner: Manner | None,
-    now: float,
+    known: Telling, firing: Firing, manner: Manner | None, now: float
 ) -> tuple[Telling, News | None]:
     """What a receiver that knew `known` must be told at `now`, and what it knows afterwards.
 
     A receiver without a `manner` is told every change at once, and nothing twice.
     """
+    audible = firing.audible
     unmuted = _rank(known.audible) < min(_rank(known.due), _rank(audible))
-    seen = _observed(known, due, audible, manner, now)
-    target = _target(seen.severity, due, audible)
+    seen = _observed(known, firing, manner, now)
+    target = _target(seen.severity, firing.due, audible)
     manner = manner or Manner()
     change = _rank(target) - _rank(seen.severity)
     transition = None
@@ -135,14 +148,9 @@ def _rank(severity: Severity | None) -> int:
     return -1 if severity is None else severity.rank
 
 
-def _observed(
-    known: Telling,
-    due: Severity | None,
-    audible: Severity | None,
-    manner: Manner | None,
-    now: float,
-) -> Telling:
+def _observed(known: Telling, firing: Firing, manner: Manner | None, now: float) -> Telling:
     """`known` with what this evaluation shows, before anything is told."""
+    due = firing.due
     rose, fell = _rank(due) > _rank(known.due), _rank(due) < _rank(known.due)
     # A clock that was ahead before a restart must not keep anything from being told.
     openings = tuple(min(at, now) for at in known.openings)
@@ -159,14 +167,25 @@ def _observed(
         openings=openings,
         flapping=manner is not None and (known.flapping or (rose and often)),
         relapsed=known.relapsed or rose,
-        audible=audible,
+        audible=_heard(known, firing),
     )
+
+
+def _heard(known: Telling, firing: Firing) -> Severity | None:
+    """What nothing muted; while something is only kept firing, no less than before.
+
+    Or it would pass for unmuted, and be told again, as soon as its condition comes back.
+    """
+    if _rank(firing.muted) > _rank(firing.audible):
+        return firing.audible
+    before = min(known.audible, firing.due, key=_rank)
+    return max(firing.audible, before, key=_rank)
 
 
 def _target(
     told: Severity | None, due: Severity | None, audible: Severity | None
 ) -> Severity | None:
-    """What the receiver ought to know: what is muted adds nothing, and takes nothing away."""
+    """What the receiver ought to know: what is not audible adds nothing, and takes nothing away."""
     if due is None:
         return None
     if audible is None:

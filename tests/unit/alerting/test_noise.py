@@ -25,13 +25,14 @@ RESOLVED, REPEATED = Transition.RESOLVED, Transition.REPEATED
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 
 
-def rule(name, severity, family="connections"):
+def rule(name, severity, family="connections", keep=0.0):
     return Rule(
         name=name,
         group="g",
         expr="x",
         labels={"severity": severity, "family": family},
         annotations={"summary": f"{{{{ $labels.server }}}}: {name}"},
+        keep_firing_for_seconds=keep,
     )
 
 
@@ -40,7 +41,10 @@ FORECAST = rule("PostgresExhaustionForecast", "critical")
 FULL = rule("PostgresConnectionsExhausted", "critical")
 REFUSED = rule("PostgresConnectProbeRefused", "critical")
 AWAY = rule("PostgresServerUnreachable", "warning", "reachability")
-RULES = (HIGH, FORECAST, FULL, REFUSED, AWAY)
+KEPT = rule("PostgresConnectionsCritical", "critical", keep=300.0)
+KEPT_HIGH = rule("PostgresConnectionsHighKept", "warning", keep=310.0)
+KEPT_AWAY = rule("PostgresServerUnreachableKept", "critical", "reachability", keep=60.0)
+RULES = (HIGH, FORECAST, FULL, REFUSED, AWAY, KEPT, KEPT_HIGH, KEPT_AWAY)
 
 
 class Server:
@@ -97,6 +101,47 @@ def test_a_silenced_incident_is_evaluated_and_shown_and_told_when_the_silence_en
     assert server.step(HIGH, FORECAST, seconds=590) == []
     assert server.step(HIGH, FORECAST, seconds=10) == [("pagerduty", OPENED), ("slack", OPENED)]
     assert server.muted() == {}
+
+
+def test_what_was_over_before_the_silence_ended_is_told_to_nobody():
+    server = Server()
+    server.silence('server="prod"', seconds=60)
+    assert server.step(KEPT) == []
+    server.step()
+    server.restart()
+    assert server.step(seconds=100) == []
+    assert server.muted() == {}
+    assert list(server.book.incidents) == ["connections"]
+    assert server.step(seconds=300) == []
+    assert server.book.alerts == {}
+
+
+def test_what_was_over_before_its_inhibition_ended_is_told_to_nobody():
+    server = Server()
+    server.step(REFUSED)
+    assert server.step(REFUSED, KEPT_AWAY) == []
+    assert server.step() == [("pagerduty", RESOLVED), ("slack", RESOLVED)]
+    assert server.muted() == {}
+    assert server.step(seconds=100) == []
+
+
+def test_what_comes_back_after_the_silence_is_told_although_it_was_kept_firing():
+    server = Server()
+    server.silence('server="prod"', seconds=60)
+    server.step(KEPT)
+    server.step()
+    assert server.step(seconds=100) == []
+    assert server.step(KEPT) == [("pagerduty", OPENED), ("slack", OPENED)]
+
+
+def test_what_is_only_kept_firing_holds_the_end_back_and_tells_no_fall():
+    server = Server()
+    server.step(KEPT, KEPT_HIGH)
+    server.step()
+    assert server.step(seconds=299) == []
+    assert server.step() == [("pagerduty", RESOLVED)]
+    assert list(server.book.incidents) == ["connections"]
+    assert server.step(seconds=10) == [("slack", RESOLVED)]
 
 
 def test_the_forecast_of_a_deploy_is_silenced_and_exhaustion_pages():

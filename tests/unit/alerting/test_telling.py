@@ -14,6 +14,7 @@ from exporter.alerting.telling import (
     FLAPPING_OPENINGS,
     HOLD_SECONDS,
     RELAPSE_SECONDS,
+    Firing,
     Telling,
     advance,
     telling_from,
@@ -40,7 +41,16 @@ class Receiver:
     def at(self, seconds, due=None, audible="as due"):
         self.now = BEGIN + seconds
         audible = due if audible == "as due" else audible
-        self.known, news = advance(self.known, due, audible, self.manner, self.now)
+        return self.hear(Firing(due, audible, due if _rank(audible) < _rank(due) else None))
+
+    def kept(self, seconds, due, audible=None, muted=None):
+        """What is `due` is only kept firing; `audible` and `muted` hold beside it."""
+        self.now = BEGIN + seconds
+        return self.hear(Firing(due, audible, muted))
+
+    def hear(self, firing):
+        seconds = self.now - BEGIN
+        self.known, news = advance(self.known, firing, self.manner, self.now)
         if news is not None:
             self.heard.append((seconds, news.transition, news.severity, news.flapping))
         return news and (news.transition, news.severity)
@@ -191,6 +201,59 @@ def test_a_muted_critical_does_not_escalate_an_audible_warning():
     assert slack.at(40, CRITICAL) == (ESCALATED, CRITICAL)
 
 
+def test_what_is_only_kept_firing_opens_and_raises_nothing():
+    slack = Receiver()
+    assert slack.kept(0, CRITICAL) is None
+    assert slack.kept(10, CRITICAL, audible=WARNING) == (OPENED, WARNING)
+    assert slack.kept(20, CRITICAL) is None
+    assert slack.at(30) == (RESOLVED, WARNING)
+
+
+def test_what_a_mute_hid_from_beginning_to_end_is_never_told():
+    pager = Receiver(PAGER)
+    pager.at(0, CRITICAL, None)
+    assert pager.kept(10, CRITICAL) is None
+    assert pager.at(310) is None
+
+
+def test_a_fall_is_told_when_nothing_is_kept_firing_over_it_and_the_rest_still_holds():
+    slack = Receiver()
+    slack.at(0, CRITICAL)
+    assert slack.kept(10, CRITICAL, audible=WARNING) is None
+    assert slack.at(310, WARNING) == (DEESCALATED, WARNING)
+
+
+def test_a_fall_to_what_is_only_kept_firing_is_not_told():
+    slack = Receiver()
+    slack.at(0, CRITICAL)
+    slack.kept(10, CRITICAL)
+    assert slack.kept(300, WARNING) is None
+    assert slack.at(310) == (RESOLVED, CRITICAL)
+
+
+def test_what_is_only_kept_firing_is_not_repeated():
+    pager = Receiver(PAGER)
+    pager.at(0, CRITICAL)
+    for second in range(10, 20_000, 10):
+        assert pager.kept(second, CRITICAL, audible=WARNING) is None
+
+
+def test_what_comes_back_while_it_is_kept_firing_is_no_news():
+    for beside in (None, WARNING):
+        slack = Receiver()
+        slack.at(0, CRITICAL)
+        slack.kept(10, CRITICAL, audible=beside)
+        assert slack.at(20, CRITICAL) is None
+
+
+def test_what_comes_back_after_a_mute_that_ended_meanwhile_is_told_again():
+    slack = Receiver()
+    slack.at(0, CRITICAL)
+    slack.at(10, CRITICAL, None)
+    assert slack.kept(20, CRITICAL) is None
+    assert slack.at(30, CRITICAL) == (REPEATED, CRITICAL)
+
+
 def test_a_receiver_that_is_not_configured_any_more_is_told_at_once():
     pager = Receiver(PAGER)
     flap(pager, CRITICAL, 200)
@@ -220,11 +283,11 @@ SEVERITIES = st.sampled_from([None, INFO, WARNING, CRITICAL])
 
 @st.composite
 def histories(draw):
-    """(seconds to the next evaluation, due, audible) through something like an hour."""
-    steps = draw(st.lists(st.tuples(st.integers(1, 400), SEVERITIES, SEVERITIES), max_size=60))
+    """(seconds to the next evaluation, what fires then) through something like an hour."""
+    step = st.tuples(st.integers(1, 400), SEVERITIES, SEVERITIES, SEVERITIES)
     return [
-        (seconds, due, audible if _rank(audible) < _rank(due) else due)
-        for seconds, due, audible in steps
+        (seconds, Firing(due, min(due, audible, key=_rank), min(due, muted, key=_rank)))
+        for seconds, due, audible, muted in draw(st.lists(step, max_size=60))
     ]
 
 
@@ -236,18 +299,18 @@ def _rank(severity):
 @given(histories(), st.sampled_from([CHAT, PAGER, Manner(), None]))
 def test_a_receiver_is_told_the_truth_in_order_and_in_the_end_all_of_it(history, manner):
     receiver, seconds, believed = Receiver(manner), 0, None
-    for wait, due, audible in history:
+    for wait, firing in history:
         seconds += wait
-        news = receiver.at(seconds, due, audible)
+        news = receiver.kept(seconds, firing.due, firing.audible, firing.muted)
         if news is None:
             continue
         transition, severity = news
         if transition is RESOLVED:
             assert believed is not None
-            assert due is None
+            assert firing.due is None
             believed = None
             continue
-        assert _rank(audible) >= _rank(severity), "what is muted is not told"
+        assert _rank(firing.audible) >= _rank(severity), "what is muted or over is not told"
         expected = {
             OPENED: believed is None,
             ESCALATED: believed is not None and severity.rank > believed.rank,
