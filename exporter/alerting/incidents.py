@@ -198,10 +198,14 @@ def _by_receiver(firing: list[Alert], routing: Routing) -> dict[str, Firing]:
 
 
 def _audible(incident: Incident, told: Told) -> Incident:
-    """`incident` as it is told: while it is open, without the alerts that are muted."""
+    """`incident` as it is told: while it is open, with what holds and nothing mutes.
+
+    The values of what is only kept firing are those of minutes ago.
+    """
     if told.transition is Transition.RESOLVED:
         return incident
-    return replace(incident, alerts=tuple(a for a in incident.alerts if not a.muted_by))
+    alerts = tuple(alert for alert in incident.alerts if alert.holds and not alert.muted_by)
+    return replace(incident, alerts=alerts)
 
 
 def incidents_to_json(incidents: Incidents) -> str:

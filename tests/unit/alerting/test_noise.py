@@ -144,6 +144,14 @@ def test_what_is_only_kept_firing_holds_the_end_back_and_tells_no_fall():
     assert server.step(seconds=10) == [("slack", RESOLVED)]
 
 
+def test_a_message_tells_no_values_of_what_is_only_kept_firing():
+    server = Server()
+    assert server.step(KEPT_HIGH) == [("slack", OPENED)]
+    assert server.step(HIGH) == []
+    assert server.step(HIGH, FULL) == [("pagerduty", OPENED), ("slack", ESCALATED)]
+    assert [each.alertname for each in server.sent[0].alerts] == [FULL.name, HIGH.name]
+
+
 def test_the_forecast_of_a_deploy_is_silenced_and_exhaustion_pages():
     server = Server()
     server.silence('alertname="PostgresExhaustionForecast"', 'server="prod"')
