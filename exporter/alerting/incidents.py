@@ -23,6 +23,10 @@ from exporter.snapshot.server import Reason, ServerState
 
 Incidents = Mapping[str, "Incident"]
 
+#: No slot was left: of the whole server, or of a database or role with a CONNECTION LIMIT.
+_OTHERS_TOO = frozenset({Reason.REFUSED, Reason.DATABASE_LIMIT})
+_FULL = _OTHERS_TOO | {Reason.ROLE_LIMIT}
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -162,9 +166,13 @@ def _observed(
 
 
 def refuses_clients(state: ServerState | PoolerState) -> bool:
-    """Whether a new client, or our own login, was last refused for want of a slot."""
-    failed = state.failure is not None and state.failure.reason is Reason.REFUSED
-    return failed or any(probe.reason is Reason.REFUSED for probe in state.probes.values())
+    """Whether a new client, or our own login, was last refused for want of a slot.
+
+    The slots may be the server's, or those of a role or database. That our own role has none left
+    blinds us, and refuses no client.
+    """
+    failed = state.failure is not None and state.failure.reason in _OTHERS_TOO
+    return failed or any(probe.reason in _FULL for probe in state.probes.values())
 
 
 def _told(

@@ -213,8 +213,14 @@ def _resolved_words(incident: Incident, resolution: Resolution) -> list[str]:
     ]
     if resolution.peak_used is not None:
         parts.append(f"peak {resolution.peak_used}/{resolution.peak_usable} slots")
-    parts.append("clients were refused" if resolution.refused else "nobody was refused")
-    return parts
+    return [*parts, _refusals(resolution)]
+
+
+def _refusals(resolution: Resolution) -> str:
+    """Whether clients were refused; between two probes they may be, and nobody sees it."""
+    if resolution.refused:
+        return "clients were refused"
+    return "the slots ran out" if resolution.least_free == 0 else "none seen refused"
 
 
 def fitted(parts: list[str], most: int = HEADLINE) -> str:

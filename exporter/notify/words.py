@@ -185,8 +185,15 @@ def resolution_lines(resolution: Resolution) -> list[str]:
         lines.append(f"Peak: {resolution.peak_used}{usable} usable slots")
     if resolution.least_free is not None:
         lines.append(f"Least headroom: {resolution.least_free}")
-    lines.append("Clients were refused" if resolution.refused else "No client was seen refused")
-    return lines
+    return [*lines, _refusals(resolution)]
+
+
+def _refusals(resolution: Resolution) -> str:
+    if resolution.refused:
+        return "Clients were refused"
+    if resolution.least_free == 0:
+        return "The slots ran out; no probe saw a client refused"
+    return "No client was seen refused"
 
 
 def group_lines(notification: Notification) -> list[str]:

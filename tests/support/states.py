@@ -45,8 +45,8 @@ def state(*groups, server="prod", taken_at=1000.0, **changes):
     return ServerState(server, **({"snapshot": shot} | changes))
 
 
-def refused(via="direct", at=1000.0):
-    return {via: Probe(via, at, 0.01, Reason.REFUSED, "sorry, too many clients already")}
+def refused(via="direct", at=1000.0, reason=Reason.REFUSED):
+    return {via: Probe(via, at, 0.01, reason, "sorry, too many clients already")}
 
 
 def failure(reason=Reason.NETWORK):

@@ -6,7 +6,9 @@ from exporter.alerting.message import Sender
 from exporter.alerting.notification import Notification, Severity, Transition
 from exporter.alerting.routing import Routing
 from exporter.config.alerting import Route
+from exporter.notify.words import resolution_lines
 from exporter.rules.model import Element, Result, Rule
+from exporter.snapshot.server import Reason
 from tests.support.states import failure, group, refused, state
 
 ROUTES = (
@@ -142,6 +144,36 @@ def test_the_resolve_tells_duration_peak_headroom_and_refusals():
     assert resolution.refused
     assert "peak 97/97 slots" in told["slack"].headline
     assert "clients were refused" in told["slack"].headline
+
+
+@pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.ROLE_LIMIT, Reason.DATABASE_LIMIT])
+def test_a_limit_of_a_role_or_database_refuses_clients_too(reason):
+    server = Server()
+    server.step(CRITICAL, probes=refused(reason=reason))
+    assert "clients were refused" in server.last()["slack"].headline
+
+
+@pytest.mark.parametrize(
+    ("reason", "seen"),
+    [
+        (Reason.REFUSED, "clients were refused"),
+        (Reason.DATABASE_LIMIT, "clients were refused"),
+        (Reason.ROLE_LIMIT, "none seen refused"),
+        (Reason.NETWORK, "none seen refused"),
+    ],
+)
+def test_what_refuses_our_own_login_refuses_others_unless_it_is_our_roles_limit(reason, seen):
+    server = Server()
+    server.step(CRITICAL, failure=failure(reason))
+    assert seen in server.last()["slack"].headline
+
+
+def test_where_no_slot_was_left_nobody_says_that_nobody_was_refused():
+    server = Server()
+    server.step(CRITICAL, used=97)
+    told = server.last()["slack"]
+    assert told.headline.endswith("peak 97/97 slots, the slots ran out")
+    assert resolution_lines(told.resolution)[-1].startswith("The slots ran out")
 
 
 def test_stale_numbers_make_no_peak():
