@@ -82,7 +82,7 @@ def advance(alerts: Alerts, results: Iterable[Result], now: float, *, observed: 
 
     A rule whose evaluation failed keeps its alerts as they are. While nothing of the server is
     known (`observed` false: no snapshot since the start) absence is not evidence, so no alert ends.
-    Alerts of rules that are no longer loaded are dropped.
+    Alerts of rules that are no longer loaded are dropped. The order is that of `results`.
     """
     following: dict[str, Alert] = {}
     by_rule: dict[str, list[Alert]] = {}

@@ -108,7 +108,10 @@ def advance(
     routing: Routing,
     now: float,
 ) -> Step:
-    """The incidents of `state.server` after one evaluation at `now`."""
+    """The incidents of `state.server` after one evaluation at `now`.
+
+    `alerts` come in the order of their rules.
+    """
     firing: dict[str, list[Alert]] = {}
     for alert in alerts:
         if alert.state is AlertState.FIRING:
@@ -151,7 +154,7 @@ def _observed(
 
     The alerts of the last evaluation stay when none fires any more: the resolve names them.
     """
-    ordered = tuple(sorted(firing, key=lambda a: (-a.severity.rank, a.active_at, a.rule)))
+    ordered = _ordered(firing)
     if ordered:
         incident = replace(incident, alerts=ordered, severity=ordered[0].severity)
     refused = incident.refused or refuses_clients(state)
@@ -163,6 +166,15 @@ def _observed(
         incident = replace(incident, peak_used=used, peak_usable=limits.usable)
     least = free if incident.least_free is None else min(free, incident.least_free)
     return replace(incident, least_free=least, refused=refused)
+
+
+def _ordered(firing: list[Alert]) -> tuple[Alert, ...]:
+    """The most severe first, and among equals the rule that stands first, as `firing` has them.
+
+    What has already happened stands first in the rule files; messages lead with it.
+    """
+    rules = list(dict.fromkeys(alert.rule for alert in firing))
+    return tuple(sorted(firing, key=lambda a: (-a.severity.rank, rules.index(a.rule), a.active_at)))
 
 
 def refuses_clients(state: ServerState | PoolerState) -> bool:

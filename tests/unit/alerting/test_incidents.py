@@ -108,6 +108,17 @@ def test_a_pager_that_only_takes_critical_is_resolved_when_nothing_critical_is_l
     assert server.step() == [("pagerduty", RESOLVED, CRIT), ("slack", RESOLVED, CRIT)]
 
 
+def test_a_message_leads_with_the_rule_that_stands_first_among_equals():
+    server = Server()
+    server.step(FORECAST)
+    for _ in range(3):
+        texts = server.book.to_json()
+        server.book = Book.from_json(texts["alerts"], texts["incidents"])
+        server.step(HIGH, CRITICAL, FORECAST)
+        (incident,) = server.book.incidents.values()
+        assert [alert.rule for alert in incident.alerts] == ["Critical", "Forecast", "High"]
+
+
 def test_another_family_is_another_incident():
     server = Server()
     server.step(HIGH)
