@@ -38,6 +38,9 @@ HEADLINE = 80
 TOP = 5
 #: Forecasts from the nearest to the furthest; the nearest that holds is the one to tell.
 WINDOWS = ("page", "warning", "leak")
+#: Slots within the window of the growth. A line through one client that came and stayed rises by
+#: 1.5, and no rate follows from one client.
+LEAST_MOVED = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,14 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
     if snapshot is None:
         return Situation(failure=failure)
     limits, used, activity = snapshot.facts.limits, snapshot.used, snapshot.activity
+    rate, time_left = _outlook(state, snapshot)
     found = holders(activity, dict(before.holdings) if before is not None else None)
     return Situation(
         used=used,
         usable=limits.usable,
         arithmetic=arithmetic(used, limits.usable, limits.max_connections, limits.reserved),
-        rate=rate_words(state.growth_per_second),
-        time_left=_time_left(state, snapshot),
+        rate=rate,
+        time_left=time_left,
         states=count_by(activity.clients, lambda group: group.state or "unknown"),
         holders=found[:top],
         growers=growers(found),
@@ -126,13 +130,23 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
     )
 
 
-def _time_left(state: ServerState, snapshot: Snapshot) -> str:
-    if snapshot.facts.limits.free(snapshot.used) == 0:
-        return "no usable slot left"
-    for window in WINDOWS:
-        if window in state.forecasts:
-            return f"full in {about_words(state.forecasts[window])}"
-    return ""
+def _outlook(state: ServerState, snapshot: Snapshot) -> tuple[str, str]:
+    """How fast the count moves, and what time is left at that very rate."""
+    free = snapshot.facts.limits.free(snapshot.used)
+    if free == 0:
+        return _growth(state), "no usable slot left"
+    left = next((state.forecasts[each] for each in WINDOWS if each in state.forecasts), None)
+    if left is None:
+        return _growth(state), ""
+    # Each window has a slope of its own: that of another would contradict the time.
+    return rate_words(free / left if left > 0 else None), f"full in {about_words(left)}"
+
+
+def _growth(state: ServerState) -> str:
+    """The rate of the last seconds; nothing where only a slot or so came or went in them."""
+    growth = state.growth_per_second or 0.0
+    moved = abs(growth) * state.growth_window_seconds >= LEAST_MOVED
+    return rate_words(growth) if moved else ""
 
 
 def _resolution(incident: Incident, now: float) -> Resolution:

@@ -26,7 +26,7 @@ from exporter.snapshot.codec import (
     snapshot_from_json,
     snapshot_to_json,
 )
-from exporter.snapshot.forecast import Forecaster, growth_per_second, retentions
+from exporter.snapshot.forecast import GROWTH_WINDOW, Forecaster, growth_per_second, retentions
 from exporter.snapshot.history import History, Sample
 from exporter.snapshot.holders import HolderKey, holdings
 from exporter.snapshot.server import Probe, ServerState, Snapshot
@@ -37,7 +37,6 @@ KEPT = ("alerts", "incidents", "history", "snapshot")
 RESTORE_SECONDS = 600.0
 #: Growers are told over a minute, read every few seconds.
 GROWTH_SECONDS = 60.0
-GROWTH_WINDOW_SECONDS = 20.0
 GROWTH_STEP_SECONDS = 5.0
 #: Above this share of the usable slots the probe runs at its busy interval (DESIGN, connect probe).
 PROBE_BUSY_RATIO = 0.70
@@ -156,13 +155,14 @@ class Watch(Turns[ServerState]):
         self._remember_holdings(snapshot)
         usable = snapshot.facts.limits.usable
         page = self._forecast.page
-        growth_window = page.window if page else GROWTH_WINDOW_SECONDS
+        growth_window = page.window if page else GROWTH_WINDOW
         self._state = replace(
             self._state,
             snapshot=snapshot,
             failure=None,
             failing_since=None,
             growth_per_second=growth_per_second(self._history, growth_window),
+            growth_window_seconds=growth_window,
             forecasts=self._forecaster.update(self._history, usable, self._quiet_since),
         )
 

@@ -148,6 +148,8 @@ class ServerState:
     """When polls began to fail, Unix seconds of the watcher's steady clock."""
     failures: Mapping[Reason, int] = field(default_factory=dict)
     growth_per_second: float | None = None
+    growth_window_seconds: float = 20.0
+    """What the growth is measured over."""
     forecasts: Mapping[str, float] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)

@@ -29,8 +29,8 @@ FULL = Rule(
 class Day:
     """A server whose slots are read once a second, and what a restart takes up."""
 
-    def __init__(self):
-        self.now, self.used = 1000.0, 0
+    def __init__(self, forecast=Forecast()):  # noqa: B008  frozen
+        self.now, self.used, self.forecast = 1000.0, 0, forecast
         self.kept: dict[str, str] = {}
         self.load, self.save_soon = self.kept.get, self.kept.__setitem__
         self.board = Board()
@@ -39,7 +39,7 @@ class Day:
     def start(self):
         desk = Desk(RuleSet((FULL,)), self.board, self, lambda: self.now)
         alerter = Alerter(Routing((Route(receiver="r"),), manners={"r": Manner()}), Sender())
-        self.watch = Watch("db", self, Plan(Polling(), {}, Forecast(), alerter), desk)
+        self.watch = Watch("db", self, Plan(Polling(), {}, self.forecast, alerter), desk)
 
     async def poll(self, now, *, expected_used_ratio):  # noqa: ARG002  the port's signature
         return snapshot(group(self.used), taken_at=now)
@@ -94,3 +94,14 @@ def test_a_clock_that_was_ahead_before_a_restart_hides_no_later_ramp():
     day.now -= 3600
     day.start()
     assert day.goes(*[46] * 60, *range(46, 80))
+
+
+def test_the_growth_comes_with_the_window_that_it_is_measured_over():
+    page = Forecast().page
+    assert page is not None
+    for window, of in ((60.0, page.model_copy(update={"window": 60.0})), (20.0, None)):
+        day = Day(Forecast(page=of))
+        day.goes(*[40] * 60, 44)
+        entry = day.board.get("db")
+        assert entry is not None
+        assert entry.state.growth_window_seconds == window

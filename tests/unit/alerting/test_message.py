@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,6 +6,8 @@ from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.incidents import Incident, Told
 from exporter.alerting.message import HEADLINE, Before, Sender, compose, describe, fitted
 from exporter.alerting.notification import Severity, Transition
+from exporter.snapshot.forecast import growth_per_second
+from exporter.snapshot.history import History, Sample
 from exporter.snapshot.server import Failure, Reason
 from tests.support.states import failure, group, state
 
@@ -56,6 +59,44 @@ def test_the_situation_spells_the_arithmetic_out():
     assert idle is not None
     assert (idle.seconds, idle.pid, idle.application_name) == (42.0, 4711, "worker")
     assert situation.data_age_seconds == 3
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "said"),
+    [
+        ({"page": 35.0, "warning": 80.0}, ("+1.6 a second", "full in about 30 s")),
+        ({"warning": 112.0, "leak": 7200.0}, ("+30 a minute", "full in about 1 min")),
+        ({"leak": 10080.0}, ("+20 an hour", "full in about 2 h")),
+        ({"leak": 0.0}, ("", "full in under 10 s")),
+        ({}, ("-6 a minute", "")),
+    ],
+)
+def test_the_time_left_is_that_at_the_rate_which_is_told(forecasts, said):
+    situation = describe(state(group(41), growth_per_second=-0.1, forecasts=forecasts), None, 1000)
+    assert (situation.rate, situation.time_left) == said
+
+
+@pytest.mark.parametrize(
+    ("growth", "window", "said"),
+    [
+        (0.013, 20.0, ""),
+        (-0.075, 20.0, ""),
+        (0.1, 20.0, "+6 a minute"),
+        (0.1, 10.0, ""),
+        (0.013, 200.0, "+47 an hour"),
+        (None, 20.0, ""),
+    ],
+)
+def test_no_rate_is_made_of_a_client_that_came_or_went(growth, window, said):
+    changes = {"growth_per_second": growth, "growth_window_seconds": window}
+    assert describe(state(group(73), **changes), None, 1000.0).rate == said
+
+
+def test_a_step_of_one_client_is_no_rate():
+    for at in range(1, 20):
+        history = History(Sample(float(t), 73 + (t >= at)) for t in range(21))
+        growth = growth_per_second(history)
+        assert describe(state(group(74), growth_per_second=growth), None, 1000.0).rate == ""
 
 
 def test_full_is_said_as_full():
