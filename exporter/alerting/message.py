@@ -18,7 +18,13 @@ from exporter.alerting.notification import (
     Situation,
     Transition,
 )
-from exporter.alerting.pooler_message import describe_pooler, pool_of
+from exporter.alerting.pooler_message import (
+    RESUME,
+    describe_pooler,
+    held_up,
+    paused_words,
+    pool_of,
+)
 from exporter.alerting.words import (
     about_words,
     arithmetic,
@@ -92,7 +98,7 @@ def compose(
         dedup_key=dedup_key(sender.install_id, incident.server, incident.family),
         headline=_headline(told, situation, resolution, state),
         labels=labels,
-        alerts=tuple(_line(alert) for alert in incident.alerts),
+        alerts=tuple(_line(alert, state) for alert in incident.alerts),
         situation=situation,
         resolution=resolution,
         source=sender.source,
@@ -123,7 +129,9 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
         idle_transaction=oldest_idle_transaction(activity),
         limits=limit_lines(snapshot, top),
         blockers=roots(snapshot.blockers)[:top],
-        behind=state.attributed.recent(now)[:top] if state.attributed else (),
+        behind=state.attributed.lasting(now, snapshot.taken_at, activity)[:top]
+        if state.attributed
+        else (),
         waiting=sum(group.backends for group in activity.clients if group.waiting),
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
@@ -159,7 +167,7 @@ def _resolution(incident: Incident, now: float) -> Resolution:
     )
 
 
-def _line(alert: Alert) -> AlertLine:
+def _line(alert: Alert, state: ServerState | PoolerState) -> AlertLine:
     annotations = alert.annotations
     return AlertLine(
         alertname=alert.rule,
@@ -167,7 +175,7 @@ def _line(alert: Alert) -> AlertLine:
         summary=annotations.get("summary", ""),
         description=annotations.get("description", ""),
         runbook_url=annotations.get("runbook_url", ""),
-        action=annotations.get("action", ""),
+        action=RESUME if held_up(alert, state) else annotations.get("action", ""),
     )
 
 
@@ -191,8 +199,8 @@ def _headline(
         parts = [f"RESOLVED {incident.server}", *_resolved_words(incident, resolution)]
     elif incident.family == "connections" and situation.used is not None:
         parts = [f"{head} {incident.server}", *_slot_words(situation)]
-    elif limit := _limit(incident, state):
-        parts = [f"{head} {incident.server}", *limit]
+    elif words := _limit(incident, state) or paused_words(incident.alerts, state):
+        parts = [f"{head} {incident.server}", *words]
     else:
         summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 from exporter.alerting.alerts import Alert
 from exporter.alerting.notification import Situation
-from exporter.alerting.words import failure_words, percent, pool_arithmetic
+from exporter.alerting.words import failure_words, percent, pool_arithmetic, waiting_words
 from exporter.snapshot.pool import PoolerSnapshot, PoolKey, PoolUse
 from exporter.snapshot.pooler import PoolerState, waiting_applications, worst
+from exporter.snapshot.server import ServerState
 
 TOP = 5
+RESUME = "Ask who paused it; RESUME on its console ends it."
+"""The one thing to do about a pool whose database is paused, in the words of PoolerPaused."""
 
 
 def pool_of(alerts: Iterable[Alert]) -> PoolKey | None:
@@ -19,6 +22,24 @@ def pool_of(alerts: Iterable[Alert]) -> PoolKey | None:
         if {"database", "user"} <= alert.labels.keys():
             return alert.labels["database"], alert.labels["user"]
     return None
+
+
+def held_up(alert: Alert, state: ServerState | PoolerState) -> bool:
+    """Whether the alert is about a pool whose database is paused, whoever holds its connections."""
+    if not isinstance(state, PoolerState) or state.snapshot is None:
+        return False
+    database, user = pool_of([alert]) or ("", "")
+    return bool(user) and state.snapshot.paused().get(database, False)
+
+
+def paused_words(alerts: Iterable[Alert], state: ServerState | PoolerState) -> list[str]:
+    """Words for the pool that the incident is about, where its database is paused."""
+    found = next((alert for alert in alerts if pool_of([alert])), None)
+    if found is None or not held_up(found, state) or not isinstance(state, PoolerState):
+        return []
+    pools = state.snapshot.pools if state.snapshot is not None else ()
+    waits = [waiting_words(each) for each in pools if each.key == pool_of([found])]
+    return [f"{found.labels['database']} is paused on {state.pooler}", *waits]
 
 
 def describe_pooler(
@@ -44,19 +65,27 @@ def describe_pooler(
         arithmetic=_arithmetic(snapshot, use),
         states=_clients(snapshot),
         applications_waiting=waiting_applications(snapshot, named)[:top],
-        behind=state.attributed.recent(now)[:top] if state.attributed else (),
+        behind=state.attributed.lent(now, snapshot.pools)[:top] if state.attributed else (),
         data_age_seconds=max(0.0, now - snapshot.taken_at),
         failure=failure,
     )
 
 
 def _arithmetic(snapshot: PoolerSnapshot, use: PoolUse | None) -> str:
-    parts = [pool_arithmetic(use)] if use is not None else []
+    parts = [words] if (words := _paused(snapshot)) else []
+    parts += [pool_arithmetic(use)] if use is not None else []
     clients = snapshot.client_use()
     if clients is not None:
         share = percent(clients.used, clients.most)
         parts.append(f"{clients.used} of {clients.most} clients, {share}")
     return "; ".join(parts)
+
+
+def _paused(snapshot: PoolerSnapshot) -> str:
+    """The databases whose clients a PAUSE or SUSPEND holds up, "" where none is."""
+    names = [name for name, held in snapshot.paused().items() if held]
+    more = f" and {len(names) - TOP} more" if len(names) > TOP else ""
+    return f"paused: {', '.join(names[:TOP])}{more}" if names else ""
 
 
 def _clients(snapshot: PoolerSnapshot) -> dict[str, int]:

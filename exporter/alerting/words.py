@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from exporter.snapshot.pool import PoolUse
+from exporter.snapshot.pool import Pool, PoolUse
 from exporter.snapshot.server import Failure
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -101,6 +101,11 @@ def pool_arithmetic(use: PoolUse) -> str:
         f"pool {pool.database}/{pool.user}: {use.used} of {use.limit} server connections, {share}"
     )
     text += f"; size {use.pool_size}, {use.reserve_pool_size} reserve"
+    return "; ".join(part for part in (text, waiting_words(pool)) if part)
+
+
+def waiting_words(pool: Pool) -> str:
+    """How many clients wait for a server connection of the pool, and for how long; "" for none."""
     if not pool.cl_waiting:
-        return text
-    return f"{text}; {pool.cl_waiting} wait, longest {pool.wait_seconds or 0.0:.1f} s"
+        return ""
+    return f"{pool.cl_waiting} wait, longest {pool.wait_seconds or 0.0:.1f} s"

@@ -35,6 +35,8 @@ _NAME_CHARACTERS = 120
 _LINE_CHARACTERS = 300
 #: Older than this, the numbers are no longer what the server looks like.
 _OLD_SECONDS = 15.0
+#: What was seen longer ago than a few polls is not said as if it were now.
+_AGO_SECONDS = 5.0
 #: Categories that move, hide or break text: controls, direction marks, line ends, half characters.
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
@@ -138,7 +140,11 @@ def behind_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list
 
 
 def _behind(found: Attribution, quote: Quote, *, addresses: bool) -> str:
-    head = f"pid {found.pid}, {duration_words(found.seconds)}, by {quote(plain(found.pooler, 60))}"
+    ago = (
+        f" ({duration_words(found.seen_seconds)} ago)" if found.seen_seconds >= _AGO_SECONDS else ""
+    )
+    age = f"{duration_words(found.seconds)}{ago}"
+    head = f"pid {found.pid}, {age}, by {quote(plain(found.pooler, 60))}"
     if found.doubt:
         return f"{head}: unknown; {found.doubt}"
     who = Holder(found.application_name, found.usename, found.datname, 0)

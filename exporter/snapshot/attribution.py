@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from exporter.snapshot.pool import PoolDatabase
+from exporter.snapshot.activity import Activity
+from exporter.snapshot.pool import Pool, PoolDatabase
 
 #: A younger transaction may well end between the readings.
 LEAST_SECONDS = 1.0
@@ -21,6 +22,8 @@ LEAST_SECONDS = 1.0
 RECENT_SECONDS = 120.0
 #: What Postgres shows as the port of a client on a unix socket.
 UNIX_PORT = -1
+#: Ages are read a moment apart; a transaction this much younger may still be the same one.
+_SLACK_SECONDS = 2.0
 _UNIX = "unix"
 
 
@@ -123,9 +126,9 @@ def _same_ends(held: HeldBackend, server: PoolSocket) -> bool:
 class Attribution:
     """Who is behind a backend that holds a transaction.
 
-    `seconds` is the transaction's age. The rest is of the client, as the pooler knows it: `datname`
-    is what it asked the pooler for, `client_pid` its process where it came by a unix socket of the
-    pooler's machine. Where `doubt` says something, nobody is named.
+    `seconds` is the transaction's age, as of `seen_seconds` ago. The rest is of the client, as the
+    pooler knows it: `datname` is what it asked the pooler for, `client_pid` its process where it
+    came by a unix socket of the pooler's machine. Where `doubt` says something, nobody is named.
     """
 
     pid: int
@@ -139,6 +142,7 @@ class Attribution:
     client_port: int | None = None
     client_pid: int | None = None
     doubt: str = ""
+    seen_seconds: float = 0.0
 
     def without_address(self) -> Attribution:
         """The same where addresses are not to be known."""
@@ -155,7 +159,29 @@ class Attributed:
 
     def recent(self, now: float) -> tuple[Attribution, ...]:
         """Whom it found, while the transactions may still be those of now."""
-        return self.found if now - self.at <= RECENT_SECONDS else ()
+        ago = max(0.0, now - self.at)
+        if ago > RECENT_SECONDS:
+            return ()
+        return tuple(replace(each, seen_seconds=ago) for each in self.found)
+
+    def lasting(self, now: float, taken_at: float, activity: Activity) -> tuple[Attribution, ...]:
+        """The recent ones, less those whose transaction has ended on the server.
+
+        A transaction only grows older: where none in `activity`, read at `taken_at`, is as old, it
+        is over.
+        """
+        ages = (group.transaction_age_seconds or 0.0 for group in activity.clients)
+        oldest, since = max(ages, default=0.0), taken_at - self.at
+        return tuple(
+            each for each in self.recent(now) if each.seconds + since <= oldest + _SLACK_SECONDS
+        )
+
+    def lent(self, now: float, pools: Iterable[Pool]) -> tuple[Attribution, ...]:
+        """The recent ones, less those of databases of which `pools` use no server connection."""
+        busy = {pool.database for pool in pools if pool.used is None or pool.used}
+        return tuple(
+            each for each in self.recent(now) if (each.datname in busy if each.datname else busy)
+        )
 
     def of(self, pooler: str) -> Attributed:
         """What one pooler holds."""

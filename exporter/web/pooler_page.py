@@ -36,15 +36,12 @@ def _title(state: PoolerState) -> str:
 
 
 def _facts(state: PoolerState, situation: Situation) -> str:
-    snapshot = state.snapshot
-    paused = [name for name, held in snapshot.paused().items() if held] if snapshot else []
     waits = (f"{name} {seconds * 1000:.3g} ms" for name, seconds in state.waits.items() if seconds)
     listed = ", ".join(waits)
     age = situation.data_age_seconds
     facts = [
         situation.arithmetic,
         ", ".join(f"{count} {what}" for what, count in situation.states.items()),
-        f"paused: {', '.join(paused)}" if paused else "",
         f"a client waits each time: {listed}" if listed else "",
         f"may open {state.capacity} server connections" if state.capacity is not None else "",
         f"data is {duration_words(age)} old" if situation.failure or age > _OLD_SECONDS else "",

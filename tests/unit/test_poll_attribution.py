@@ -22,7 +22,7 @@ from exporter.snapshot.attribution import (
     PoolSocket,
 )
 from exporter.sources.errors import SourceError
-from tests.support.poolers import database, pooled, pooler_state
+from tests.support.poolers import database, pool, pooled, pooler_state
 from tests.support.states import failure, group, state
 
 HELD = HeldBackend(71, 10, 20, 5.0, "shop", "app", "web", "10.0.0.7", 55_000, "active")
@@ -147,14 +147,41 @@ def test_addresses_are_left_out_where_they_are_not_to_be_known():
 
 
 def test_a_page_says_who_while_it_is_news():
-    seen = state(group(), attributed=Attributed(1000.0, (FOUND,)))
-    assert describe(seen, None, 1000.0 + RECENT_SECONDS).behind == (FOUND,)
+    held = group(state="active", transaction_age_seconds=5.0)
+    seen = state(held, attributed=Attributed(1000.0, (FOUND,)))
+    late = replace(FOUND, seen_seconds=RECENT_SECONDS)
+    assert describe(seen, None, 1000.0).behind == (FOUND,)
+    assert describe(seen, None, 1000.0 + RECENT_SECONDS).behind == (late,)
     assert describe(seen, None, 1001.0 + RECENT_SECONDS).behind == ()
+
+
+@pytest.mark.parametrize(("oldest", "pids"), [(15.0, [71, 72]), (12.0, [72]), (None, [])])
+def test_a_transaction_that_has_ended_is_not_told(oldest, pids):
+    held = group(state="active", transaction_age_seconds=oldest)
+    found = Attributed(1000.0, (FOUND, replace(FOUND, pid=72, seconds=2.0)))
+    seen = state(held, group(state="idle"), taken_at=1010.0, attributed=found)
+    assert [each.pid for each in describe(seen, None, 1010.0).behind] == pids
+
+
+@pytest.mark.parametrize(
+    ("pools", "pids"),
+    [
+        ((pool(sv_active=1), pool("logs")), [71, 73]),
+        ((pool(), pool("logs", sv_active=1)), [72, 73]),
+        ((pool(sv_active=None), pool("logs")), [71, 73]),
+        ((pool(), pool("logs")), []),
+    ],
+)
+def test_who_holds_connections_that_nobody_uses_is_not_told(pools, pids):
+    doubtful = Attribution(73, 5.0, "active", "pgb-1", doubt="the ports disagree")
+    found = (FOUND, replace(FOUND, pid=72, datname="logs"), doubtful)
+    seen = pooler_state(*pools, attributed=Attributed(1000.0, found))
+    assert [each.pid for each in describe_pooler(seen, 1001.0).behind] == pids
 
 
 def test_a_poolers_page_says_who_holds_its_connections():
     both = Attributed(1000.0, (FOUND, replace(FOUND, pid=72, pooler="pgb-2")))
-    seen = pooler_state(pooler="pgb-2", attributed=both.of("pgb-2"))
+    seen = pooler_state(pool(sv_active=1), pooler="pgb-2", attributed=both.of("pgb-2"))
     assert [each.pid for each in describe_pooler(seen, 1001.0).behind] == [72]
 
 
@@ -163,6 +190,7 @@ def test_the_line_of_a_page():
         return words.behind_lines(Situation(behind=(found,)), words.as_is, addresses=addresses)[0]
 
     assert line(FOUND) == "pid 71, 5 s, by pgb: checkout (app on shop), from 10.9.9.9 port 40001"
+    assert line(replace(FOUND, seen_seconds=40.0)).startswith("pid 71, 5 s (40 s ago), by pgb: ")
     assert line(FOUND, addresses=False) == "pid 71, 5 s, by pgb: checkout (app on shop)"
     local = replace(FOUND, client_addr="unix", client_port=None)
     assert line(local) == "pid 71, 5 s, by pgb: checkout (app on shop), from unix"

@@ -13,6 +13,7 @@ from exporter.alerting.alerter import Alerter
 from exporter.alerting.board import Board
 from exporter.alerting.message import Sender
 from exporter.alerting.notification import Severity, Transition
+from exporter.alerting.pooler_message import RESUME
 from exporter.alerting.routing import Routing
 from exporter.config.alerting import Route, Rules
 from exporter.config.pooler import PoolerThresholds
@@ -24,7 +25,7 @@ from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
 from exporter.snapshot.server import Probe, Reason
 from exporter.sources.errors import SourceError
-from tests.support.poolers import pool, pooled, waiting
+from tests.support.poolers import database, pool, pooled, waiting
 from tests.support.states import failure, group, snapshot
 
 RULES = RuleSet(load_rules(Rules())[0]).of_scope("server")
@@ -126,6 +127,30 @@ def test_a_page_names_the_pool_its_sum_and_who_waits():
     )
     names = [(each.application_name, each.used) for each in page.situation.applications_waiting]
     assert names == [("checkout", 9), ("web", 5)], "those of another pool wait for something else"
+
+
+def test_a_page_about_a_paused_pool_says_so_and_what_to_do():
+    world = World()
+    shop, logs = database("shop", paused=1), database("logs")
+    held = pool("shop", "app", cl_waiting=3, wait=5.0)
+    watch, _ = world.pooler(shown=pooled(held, pool("logs", "bi"), databases=(shop, logs)))
+    (page,) = world.turn(watch)
+    assert page.headline == "CRITICAL prod: shop is paused on pgb-1, 3 wait, longest 5.0 s"
+    assert page.situation.arithmetic.startswith("paused: shop; pool shop/app: 0 of 25 server")
+    assert {alert.action for alert in page.alerts} == {RESUME}
+    rules = world.desk.board.poolers[0].book.alerts.values()
+    actions = [each.annotations["action"] for each in rules if each.rule == "PoolerPaused"]
+    assert actions == [RESUME], "a message says it once"
+
+
+def test_a_pause_of_another_database_is_a_fact_and_no_headline():
+    world = World()
+    paused = (database("shop"), *(database(f"db{n}", paused=1) for n in range(7)))
+    watch, _ = world.pooler(shown=replace(STUCK, all_databases=paused))
+    (page,) = world.turn(watch)
+    assert page.headline == "CRITICAL prod: a client waits 6.2 s in pool shop/app of pgb-1"
+    assert page.situation.arithmetic.startswith("paused: db0, db1, db2, db3, db4 and 2 more; pool")
+    assert RESUME not in {alert.action for alert in page.alerts}
 
 
 def test_receivers_tell_who_waits():
