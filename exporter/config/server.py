@@ -33,7 +33,7 @@ class Polling(Model):
     probe_interval: Seconds = 30.0
     """From one connect probe to the next."""
     probe_busy_interval: Seconds = 5.0
-    """The connect probe's interval above 70 % of the usable slots."""
+    """The connect probe's interval above 70 % of the usable slots, and after one that failed."""
 
 
 Provider = Literal["rds", "aurora", "azure", "cloudsql", "neon", "supabase"]

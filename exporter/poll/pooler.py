@@ -112,8 +112,7 @@ class PoolerWatch(Turns[PoolerState]):
 
     def probe_interval(self) -> float:
         """Seconds until the next connect probe."""
-        busy = self._fullest() > PROBE_BUSY_RATIO
-        return self._polling.probe_busy_interval if busy else self._polling.probe_interval
+        return self._probed(busy=self._fullest() > PROBE_BUSY_RATIO)
 
     @property
     def _keys(self) -> Mapping[str, str]:

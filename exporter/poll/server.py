@@ -138,8 +138,7 @@ class Watch(Turns[ServerState]):
 
     def probe_interval(self) -> float:
         """Seconds until the next connect probe."""
-        busy = (self._used_ratio() or 0.0) > PROBE_BUSY_RATIO
-        return self._polling.probe_busy_interval if busy else self._polling.probe_interval
+        return self._probed(busy=(self._used_ratio() or 0.0) > PROBE_BUSY_RATIO)
 
     @property
     def _keys(self) -> Mapping[str, str]:

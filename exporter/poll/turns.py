@@ -226,6 +226,16 @@ class Turns(ABC, Generic[State]):
             return max(soonest, min(dear / DEAR_RATIO, polling.interval))
         return max(polling.interval, min(dear / DEAR_RATIO, SLOWEST_SECONDS))
 
+    def _probed(self, *, busy: bool) -> float:
+        """Seconds until the next probe: fewer while much goes on, or to see if a failure lasts.
+
+        A failure stands until the next probe; with 30 s to go, no `for` of a rule could tell a
+        restart of two seconds from one that does not end.
+        """
+        failed = any(probe.reason is not None for probe in self._state.probes.values())
+        calm, soon = self._polling.probe_interval, self._polling.probe_busy_interval
+        return min(calm, soon) if busy or failed else calm
+
     async def _evaluate(self, now: float) -> None:
         families = self._families(now)
         results = self._desk.rules.evaluate(Index.of(families))

@@ -14,6 +14,7 @@ from exporter.alerting.routing import Routing
 from exporter.config.server import Forecast, Polling
 from exporter.poll import Desk, Plan, Watch
 from exporter.rules.evaluate import RuleSet
+from exporter.snapshot.server import Probe, Reason
 from tests.support.states import group, snapshot
 
 
@@ -24,6 +25,7 @@ class Polls:
         self.used = used
         self.seconds = list(seconds)
         self.at = 1000.0
+        self.reason = None
 
     async def poll(self, now, *, expected_used_ratio):  # noqa: ARG002  the port's signature
         self.at += 2.0
@@ -31,7 +33,7 @@ class Polls:
         return replace(made, poll_seconds=self.seconds.pop(0))
 
     async def probe(self, now):
-        raise NotImplementedError
+        return Probe("direct", now, 0.1, self.reason)
 
 
 class NoJournal:
@@ -45,11 +47,14 @@ class NoJournal:
         return None
 
 
-def interval(used, *seconds):
-    source = Polls(used, seconds)
+def watched(source):
     desk = Desk(RuleSet(()), Board(), NoJournal(), lambda: source.at)
     alerter = Alerter(Routing((), {}), Sender())
-    watch = Watch("db", source, Plan(Polling(), {}, Forecast(), alerter), desk)
+    return Watch("db", source, Plan(Polling(), {}, Forecast(), alerter), desk)
+
+
+def interval(used, *seconds):
+    watch = watched(Polls(used, seconds))
 
     async def turns():
         for _ in seconds:
@@ -77,3 +82,12 @@ def test_only_polls_that_stay_dear_are_done_less_often(seconds, expected):
 @pytest.mark.parametrize(("seconds", "expected"), [(0.002, 1.0), (0.15, 1.5), (1.9, 2.0)])
 def test_nearly_full_it_is_never_polled_less_than_usual(seconds, expected):
     assert interval(90, *[seconds] * 5) == pytest.approx(expected)
+
+
+def test_a_probe_that_failed_is_repeated_soon():
+    source = Polls(10, [0.002])
+    watch = watched(source)
+    for reason, seconds in ((None, 30.0), (Reason.NETWORK, 5.0), (None, 30.0)):
+        source.reason = reason
+        asyncio.run(watch.probe_turn())
+        assert watch.probe_interval() == seconds

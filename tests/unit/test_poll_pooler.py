@@ -261,6 +261,18 @@ def test_a_probe_without_an_answer(reason, pages):
         assert told[0].headline == "WARNING prod: a client of pgb-1 gets no answer (late)"
 
 
+def test_a_restart_between_two_probes_pages_nobody():
+    world = World()
+    watch, source = world.pooler()
+    for reason, seconds in ((None, 30.0), (Reason.NETWORK, 5.0), (None, 30.0)):
+        source.probe_reason = reason
+        asyncio.run(watch.probe_turn())
+        assert watch.probe_interval() == seconds, (
+            "a failure is looked at again before `for` is over"
+        )
+        assert world.turn(watch, seconds=1.0, times=round(seconds)) == []
+
+
 def test_doubts_about_the_counts_are_said_once(caplog):
     world = World()
     facts = replace(CALM.facts, so_reuseport=True, local=False)
