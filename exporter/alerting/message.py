@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exporter.alerting.alerts import Alert
+from exporter.alerting.causes import description_of, summary_of
 from exporter.alerting.incidents import Incident, Told, dedup_key
 from exporter.alerting.limits import limit_lines, limit_words
 from exporter.alerting.notification import (
@@ -172,8 +173,8 @@ def _line(alert: Alert, state: ServerState | PoolerState) -> AlertLine:
     return AlertLine(
         alertname=alert.rule,
         severity=alert.severity,
-        summary=annotations.get("summary", ""),
-        description=annotations.get("description", ""),
+        summary=summary_of(alert, state),
+        description=description_of(alert, state),
         runbook_url=annotations.get("runbook_url", ""),
         action=RESUME if held_up(alert, state) else annotations.get("action", ""),
     )
@@ -202,7 +203,7 @@ def _headline(
     elif words := _limit(incident, state) or paused_words(incident.alerts, state):
         parts = [f"{head} {incident.server}", *words]
     else:
-        summary = incident.alerts[0].annotations.get("summary", "") if incident.alerts else ""
+        summary = summary_of(incident.alerts[0], state) if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")
         if incident.family == "reachability" and state.failure is not None:
             text = f"{text}: {state.failure.message}"

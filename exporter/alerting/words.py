@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 from exporter.snapshot.pool import Pool, PoolUse
 from exporter.snapshot.server import Failure
 
+#: emitHostIdentityInfo in https://github.com/postgres/postgres/blob/master/src/interfaces/libpq/fe-connect.c
+_PREAMBLE = re.compile(r"^connection to server (?:at|on) .*? failed: ")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -85,6 +88,15 @@ def failure_words(failure: Failure | None) -> str:
     if failure is None:
         return ""
     return f"{failure.message}. {failure.hint}" if failure.hint else failure.message
+
+
+def reason_words(message: str) -> str:
+    """What an error says, without libpq's beginning, which an address makes long.
+
+    >>> reason_words('connection to server at "10.0.0.5", port 5432 failed: Connection refused')
+    'Connection refused'
+    """
+    return _PREAMBLE.sub("", message, count=1)
 
 
 def pool_arithmetic(use: PoolUse) -> str:

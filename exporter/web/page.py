@@ -85,7 +85,7 @@ def _server(entry: Entry, now: float) -> str:
         ]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
-    return "".join([*parts, alerts(entry.book)])
+    return "".join([*parts, alerts(entry.book, entry.state)])
 
 
 def _bar(situation: Situation, level: str) -> str:

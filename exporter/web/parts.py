@@ -8,7 +8,10 @@ from html import escape
 from exporter.alerting.alerter import Book
 from exporter.alerting.alerts import Alert
 from exporter.alerting.board import Entry, PoolerEntry
+from exporter.alerting.causes import summary_of
 from exporter.alerting.notification import Severity, Situation
+from exporter.snapshot.pooler import PoolerState
+from exporter.snapshot.server import ServerState
 
 
 def heading(entry: Entry | PoolerEntry, title: str) -> str:
@@ -33,16 +36,19 @@ def level_of(entry: Entry | PoolerEntry) -> str:
     return highest.value if highest is not None and highest is not Severity.INFO else ""
 
 
-def alerts(book: Book) -> str:
-    """The pending and firing alerts."""
+def alerts(book: Book, state: ServerState | PoolerState | None = None) -> str:
+    """The pending and firing alerts; those about pgheadroom itself have no `state`."""
     found = sorted(book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
     if not found:
         return ""
     rows = (
-        (alert.rule, alert.severity.value, _state(alert), alert.annotations.get("summary", ""))
-        for alert in found
+        (alert.rule, alert.severity.value, _state(alert), _summary(alert, state)) for alert in found
     )
     return table(("alert", "severity", "state", "summary"), rows)
+
+
+def _summary(alert: Alert, state: ServerState | PoolerState | None) -> str:
+    return alert.annotations.get("summary", "") if state is None else summary_of(alert, state)
 
 
 def _state(alert: Alert) -> str:

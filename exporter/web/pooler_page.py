@@ -26,7 +26,7 @@ def pooler(entry: PoolerEntry, now: float) -> str:
         parts += [_facts(state, situation), _pools(state.snapshot), _waiting(situation)]
     elif not situation.failure:
         parts.append("<p>not polled yet</p>")
-    return "".join([*parts, alerts(entry.book)])
+    return "".join([*parts, alerts(entry.book, state)])
 
 
 def _title(state: PoolerState) -> str:

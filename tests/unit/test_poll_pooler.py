@@ -25,6 +25,7 @@ from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
 from exporter.snapshot.server import Probe, Reason
 from exporter.sources.errors import SourceError
+from exporter.web.pooler_page import pooler as pooler_part
 from tests.support.poolers import database, pool, pooled, waiting
 from tests.support.states import failure, group, snapshot
 
@@ -36,6 +37,9 @@ STUCK = pooled(
     pool("logs", "bi", sv_active=1),
     clients=(waiting("checkout", 9), waiting("web", 5), waiting("batch", 2, "logs", "bi")),
 )
+
+
+SAID = 'connection to server at "10.0.0.9", port 6432 failed: Connection refused'
 
 
 class Console:
@@ -51,7 +55,7 @@ class Console:
         return replace(self.shown, taken_at=now)
 
     async def probe(self, now):
-        return Probe("pgb-1", now, 0.1, self.probe_reason)
+        return Probe("pgb-1", now, 0.1, self.probe_reason, SAID if self.probe_reason else "")
 
 
 class Postgres:
@@ -259,6 +263,22 @@ def test_a_probe_without_an_answer(reason, pages):
     assert len(told) == pages
     if told:
         assert told[0].headline == "WARNING prod: a client of pgb-1 gets no answer (late)"
+
+
+def test_reasons_of_a_probe_that_take_turns_are_one_failure():
+    world = World()
+    watch, source = world.pooler()
+    for reason in (Reason.NETWORK, Reason.ERROR) * 3:
+        source.probe_reason = reason
+        asyncio.run(watch.probe_turn())
+        told = world.turn(watch, seconds=2.5, times=2)
+    (page,) = told
+    assert page.headline.startswith("WARNING prod: a client of pgb-1 gets no answer (")
+    assert [a.description.rpartition(". ")[2] for a in page.alerts] == [
+        "The last one: Connection refused."
+    ]
+    (shown,) = (pooler_part(entry, world.now) for entry in world.desk.board.poolers)
+    assert "gets no answer (error)" in shown
 
 
 def test_a_restart_between_two_probes_pages_nobody():
