@@ -33,10 +33,11 @@ from exporter.alerting.words import (
     failure_words,
     percent,
     rate_words,
+    role_words,
 )
 from exporter.snapshot.activity import count_by
 from exporter.snapshot.blockers import roots
-from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction
+from exporter.snapshot.holders import HolderKey, growers, holders, oldest_idle_transaction, top_role
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import ServerState, Snapshot
 
@@ -125,6 +126,7 @@ def describe(state: ServerState, before: Before | None, now: float, top: int = T
         time_left=time_left,
         states=count_by(activity.clients, lambda group: group.state or "unknown"),
         holders=found[:top],
+        top_role=top_role(found),
         growers=growers(found),
         growth_window_seconds=before.seconds if before is not None else 0.0,
         idle_transaction=oldest_idle_transaction(activity),
@@ -224,7 +226,9 @@ def _slot_words(situation: Situation) -> list[str]:
     parts = [f"{used}/{usable} slots"]
     if situation.time_left:
         parts.append(situation.time_left.replace("about ", "~"))
-    if situation.holders:
+    if situation.top_role is not None:
+        parts.append(role_words(situation.top_role))
+    elif situation.holders:
         top = situation.holders[0]
         parts.append(f"{top.application_name or top.usename or 'unnamed'} holds {top.used}")
     return [*parts, f"{percent(used, usable)} used"]

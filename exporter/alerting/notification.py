@@ -13,7 +13,7 @@ from typing import Any
 
 from exporter.snapshot.attribution import Attribution
 from exporter.snapshot.blockers import Blocker
-from exporter.snapshot.holders import Holder, IdleTransaction
+from exporter.snapshot.holders import Holder, IdleTransaction, RoleHolder
 
 
 class Severity(StrEnum):
@@ -68,6 +68,8 @@ class Situation:
     time_left: str = ""
     states: Mapping[str, int] = field(default_factory=dict)
     holders: tuple[Holder, ...] = ()
+    top_role: RoleHolder | None = None
+    """The role that holds most slots, under names of which none holds many."""
     growers: tuple[Holder, ...] = ()
     growth_window_seconds: float = 0.0
     idle_transaction: IdleTransaction | None = None
@@ -156,9 +158,10 @@ class Notification:
 
 def _notification(raw: dict[str, Any]) -> Notification:
     situation = dict(raw["situation"])
-    idle = situation["idle_transaction"]
+    idle, role = situation["idle_transaction"], situation.get("top_role")
     situation |= {
         "holders": tuple(Holder(**each) for each in situation["holders"]),
+        "top_role": None if role is None else RoleHolder(**role),
         "growers": tuple(Holder(**each) for each in situation["growers"]),
         "applications_waiting": tuple(
             Holder(**each) for each in situation.get("applications_waiting", ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from exporter.snapshot.holders import RoleHolder
 from exporter.snapshot.pool import Pool, PoolUse
 from exporter.snapshot.server import Failure
 
@@ -81,6 +82,15 @@ def arithmetic(used: int, usable: int, max_connections: int, reserved: int) -> s
     """
     share = percent(used, usable)
     return f"{used} of {usable} usable slots, {share}; max {max_connections}, {reserved} reserved"
+
+
+def role_words(role: RoleHolder) -> str:
+    """Who holds most slots where nobody does under one name.
+
+    >>> role_words(RoleHolder("app", "shop", 70, 68))
+    'app on shop holds 70 under 68 names'
+    """
+    return f"{role.name} holds {role.used} under {role.names} names"
 
 
 def failure_words(failure: Failure | None) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from exporter.alerting.words import role_words
 from exporter.check import Checked, worst
 from exporter.check import check as look
 from exporter.cli.options import WORDS, config_option, json_option
@@ -46,6 +47,8 @@ def _print_checked(checked: Checked) -> None:
         click.echo(f"  {states}")
     for finding in checked.findings:
         click.echo(f"  {finding.severity}: {finding.summary} [{finding.alertname}]")
+    if situation.top_role is not None:
+        click.echo(f"  {role_words(situation.top_role)}")
     _print_list("top holders", [f"{each.used:>5}  {each.name}" for each in situation.holders])
     _print_list("in a transaction, behind a pooler", behind_lines(situation, as_is, addresses=True))
     waiting = [f"{each.used:>5}  {each.name}" for each in situation.applications_waiting]

@@ -60,11 +60,18 @@ def as_is(text: str) -> str:
 
 
 def holder_lines(situation: Situation, quote: Quote, *, addresses: bool) -> list[str]:
-    """The largest holders, one on a line."""
-    return [
+    """The largest holders, one on a line; a role with many names goes before them."""
+    return _role_lines(situation, quote) + [
         f"{_quoted(each, quote)}: {each.used}{_addresses(each, quote) if addresses else ''}"
         for each in situation.holders[:MOST_HOLDERS]
     ]
+
+
+def _role_lines(situation: Situation, quote: Quote) -> list[str]:
+    role = situation.top_role
+    if role is None:
+        return []
+    return [f"{quote(plain(role.name, _NAME_CHARACTERS))}: {role.used} under {role.names} names"]
 
 
 def waiting_lines(situation: Situation, quote: Quote) -> list[str]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.snapshot.activity import Activity, BackendGroup, count_by
+
+#: Above half of the slots in use nobody else can have as many.
+ROLE_RATIO = 0.5
+#: A holder with a quarter of the slots of the role is worth a headline itself: ending it is a help.
+HOLDER_RATIO = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,44 @@ def growers(found: tuple[Holder, ...], most: int = 3) -> tuple[Holder, ...]:
     fastest = max((holder.grown for holder in found), default=0)
     grown = [holder for holder in found if holder.grown > 0 and holder.grown * 10 >= fastest]
     return tuple(sorted(grown, key=lambda holder: -holder.grown)[:most])
+
+
+@dataclass(frozen=True, slots=True)
+class RoleHolder:
+    """One role on one database that holds `used` slots under so many application names."""
+
+    usename: str
+    datname: str
+    used: int
+    names: int
+
+    @property
+    def name(self) -> str:
+        """Short words for a person, e.g. "app on shop"."""
+        return f"{self.usename} on {self.datname or '?'}"
+
+
+def top_role(found: Iterable[Holder]) -> RoleHolder | None:
+    """The role that holds most slots where no single holder says so, None where one does.
+
+    Functions that each take a name of their own are a holder each, and the largest holder is then
+    somebody else. So the role is told that has more than `ROLE_RATIO` of the slots in use, while no
+    holder has `HOLDER_RATIO` of what it has.
+
+    >>> cron = Holder("cron", "app", "jobs", 2)
+    >>> top_role([cron, *(Holder(f"fn-{i}", "app", "shop", 1) for i in range(70))])
+    RoleHolder(usename='app', datname='shop', used=70, names=70)
+    """
+    known = tuple(found)
+    by_role: dict[tuple[str, str], list[int]] = {}
+    for holder in known:
+        by_role.setdefault((holder.usename, holder.datname), []).append(holder.used)
+    role, slots = max(by_role.items(), key=lambda item: sum(item[1]), default=(("", ""), [0]))
+    largest = max((holder.used for holder in known), default=0)
+    most = sum(slots) > ROLE_RATIO * sum(holder.used for holder in known)
+    if not role[0] or not most or largest >= HOLDER_RATIO * sum(slots):
+        return None
+    return RoleHolder(*role, sum(slots), len(slots))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from exporter.alerting.board import Entry
 from exporter.alerting.message import describe
 from exporter.alerting.notification import Situation
 from exporter.alerting.silences import SilenceState
-from exporter.alerting.words import duration_words, percent
+from exporter.alerting.words import duration_words, percent, role_words
 from exporter.web.api import port_of
 from exporter.web.parts import alerts, failure, heading, level_of, table
 from exporter.web.pooler_page import pooler
@@ -103,6 +103,7 @@ def _facts(situation: Situation) -> str:
         situation.arithmetic,
         situation.rate,
         situation.time_left,
+        role_words(situation.top_role) if situation.top_role is not None else "",
         *situation.limits,
         ", ".join(f"{count} {state}" for state, count in situation.states.items()),
         f"{situation.waiting} waiting" if situation.waiting else "",

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -198,6 +198,17 @@ def test_check_of_a_server_that_fills_up(start_postgres, tmp_path, major):
         db, gone = json.loads(run("check", "--json", "--config", path).stdout)
         assert (db["code"], gone["code"]) == (2, 3)
         assert db["situation"]["holders"][0]["used"] == 15
+
+
+def test_check_says_whose_many_names_hold_the_slots(postgres):
+    with ExitStack() as held:
+        for number in range(6):
+            held.enter_context(sessions(postgres, 1, application_name=f"fn-{number}"))
+        done = run("check", DATABASE_URL=postgres.dsn())
+    # pgheadroom's own session is one of the role here, and so is the probe's until it has gone.
+    assert re.search(
+        r"^  postgres on postgres holds ([78]) under \1 names$", done.stdout, re.MULTILINE
+    )
 
 
 def test_check_without_the_privilege_names_the_grant(start_postgres):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.incidents import Incident, Told
 from exporter.alerting.message import HEADLINE, Before, Sender, compose, describe, fitted
-from exporter.alerting.notification import Severity, Transition
+from exporter.alerting.notification import Notification, Severity, Transition
+from exporter.notify import words
 from exporter.snapshot.forecast import growth_per_second
 from exporter.snapshot.history import History, Sample
 from exporter.snapshot.server import Failure, Reason
@@ -35,6 +36,20 @@ def test_the_headline_stands_alone_on_a_telephone():
         "CRITICAL prod: 83/97 slots, full in ~20 s, checkout holds 61, 86 % used"
     )
     assert len(page.headline) <= HEADLINE
+
+
+def test_functions_with_names_of_their_own_are_told_by_their_role():
+    names = (group(1, f"fn-{number}") for number in range(70))
+    page = told(state(*names, group(2, "cron", datname="jobs")))
+    assert (
+        page.headline
+        == "CRITICAL prod: 72/97 slots, app on shop holds 70 under 70 names, 74 % used"
+    )
+    assert words.holder_lines(page.situation, words.as_is, addresses=False)[:2] == [
+        "app on shop: 70 under 70 names",
+        "cron (app on jobs): 2",
+    ]
+    assert Notification.from_json(page.to_json()) == page
 
 
 def test_the_situation_spells_the_arithmetic_out():

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from exporter.snapshot.activity import Activity, BackendGroup
 from exporter.snapshot.holders import (
     Holder,
+    RoleHolder,
     growers,
     holders,
     holdings,
     oldest_idle_transaction,
+    top_role,
 )
 from tests.support.states import group
 
@@ -64,6 +66,32 @@ def test_the_busiest_address_is_told_and_how_many_there_are() -> None:
     )
     (holder,) = holders(seen)
     assert (holder.client_addr, holder.client_addrs, holder.used) == ("10.0.0.1", 2, 16)
+
+
+def many_names(names: int, *others: BackendGroup) -> Activity:
+    return activity(*(group(1, f"fn-{number}") for number in range(names)), *others)
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (many_names(70, group(2, "cron", datname="jobs")), ("app", "shop", 70, 70)),
+        (many_names(80, group(5, "pooled", usename="web")), ("app", "shop", 80, 80)),
+        (many_names(17, group(5, "worker")), ("app", "shop", 22, 18)),
+        (many_names(15, group(5, "worker")), None),
+        (many_names(10, group(10, "cron", datname="jobs")), None),
+        (many_names(11, *(group(1, f"c{n}", datname="jobs") for n in range(10))),
+         ("app", "shop", 11, 11)),
+        (many_names(10, *(group(1, f"c{n}", datname="jobs") for n in range(10))), None),
+        (activity(*(group(1, f"fn-{n}", usename="") for n in range(9))), None),
+        (activity(), None),
+    ],
+)  # fmt: skip
+def test_a_role_with_many_names_is_told_where_no_name_says_who(
+    seen: Activity, told: tuple[str, str, int, int] | None
+) -> None:
+    found = top_role(holders(seen))
+    assert found == (None if told is None else RoleHolder(*told))
 
 
 def test_growers_are_the_fastest_first_and_never_those_that_shrink() -> None:

@@ -52,6 +52,13 @@ def test_the_page_says_what_is_wrong_with_the_state():
     assert "State: disk &lt;full&gt;" in html(replace(port, state_trouble=lambda: "disk <full>"))
 
 
+def test_a_role_with_many_names_is_on_the_page_and_in_the_api():
+    port, client, _ = site(state(*(group(1, f"fn-{n}", usename="<app>") for n in range(9))))
+    assert "&lt;app&gt; on shop holds 9 under 9 names" in html(port)
+    (found,) = client.get("/api/v1/holders").json()["data"]["servers"]
+    assert found["top_role"] == {"usename": "<app>", "datname": "shop", "used": 9, "names": 9}
+
+
 def test_metrics_are_what_the_last_turn_stored_and_only_the_ages_move():
     port, client, clock = site(state(group(90)), book=Book({"x": ALERT}))
     first = client.get("/metrics")
