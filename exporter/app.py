@@ -18,6 +18,7 @@ from exporter.alerting.crowd import Crowd
 from exporter.alerting.notification import Notification
 from exporter.config import events
 from exporter.config.alerting import PagerDutyReceiver
+from exporter.config.difference import renamed
 from exporter.config.model import Config, listen_address
 from exporter.config.web import load_web
 from exporter.fleet import Fleet, make_alerter
@@ -181,17 +182,21 @@ class App:
         if config.log != before.log:
             events.set_up(config.log)
         self._desk.rules, self._own_desk.rules = rules.of_scope("server"), rules.of_scope("self")
-        self._self.alerter = make_alerter(config, {})
+        names = renamed(before.receivers, config.receivers)
+        for old, new in names.items():
+            log.info("receiver renamed", extra={"receiver": new, "before": old})
+        self._desk.renamed = self._own_desk.renamed = names
+        self._self.follow(make_alerter(config, {}))
         # Receivers that go stay until they have been told that their incidents are over for them.
-        staying = {each.name for each in config.receivers}
-        leaving = [each for each in before.receivers if each.name not in staying]
+        known = {*names, *(each.name for each in config.receivers)}
+        leaving = [each for each in before.receivers if each.name not in known]
         dispatcher = self._outbox.dispatcher
-        dispatcher.reload(make_receivers([*config.receivers, *leaving]))
+        dispatcher.reload(make_receivers([*config.receivers, *leaving]), names)
         await self._fleet.follow(config)
         self._follow_heartbeat()
         await self._close_orphans()
         await self._review()
-        dispatcher.reload(make_receivers(config.receivers))
+        dispatcher.reload(make_receivers(config.receivers), names)
 
     def _pagers(self) -> Sequence[str]:
         """The receivers that know incidents by a key which survives us, and hear of their end."""

@@ -23,6 +23,7 @@ from exporter.alerting.message import Before, Sender, compose
 from exporter.alerting.muting import Around, Labels, Muting
 from exporter.alerting.notification import Notification
 from exporter.alerting.routing import Routing
+from exporter.alerting.telling import Telling
 from exporter.rules.model import Result
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import ServerState
@@ -42,6 +43,16 @@ class Book:
             "incidents": incidents_to_json(self.incidents),
         }
 
+    def renamed(self, names: Mapping[str, str]) -> Book:
+        """The book as it is where receivers have other names, by the earlier ones."""
+        if not names:
+            return self
+        incidents = {
+            family: replace(each, told=_renamed(each.told, names))
+            for family, each in self.incidents.items()
+        }
+        return replace(self, incidents=incidents)
+
     @classmethod
     def from_json(cls, alerts: str | None, incidents: str | None) -> Book:
         """The book that `to_json` wrote; a missing part is empty.
@@ -53,6 +64,15 @@ class Book:
             alerts_from_json(alerts) if alerts else {},
             incidents_from_json(incidents) if incidents else {},
         )
+
+
+def _renamed(told: Mapping[str, Telling], names: Mapping[str, str]) -> dict[str, Telling]:
+    """`told` by the new names; of several with one name, the one that knows of the worst."""
+    found: dict[str, Telling] = {}
+    for receiver, telling in told.items():
+        name = names.get(receiver, receiver)
+        found[name] = max(found.get(name, telling), telling, key=lambda each: each.rank)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

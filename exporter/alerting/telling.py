@@ -76,6 +76,11 @@ class Telling:
     relapsed: bool = False
     audible: Severity | None = None
 
+    @property
+    def rank(self) -> int:
+        """How urgent what it knows is; -1 where it knows of nothing that is open."""
+        return _rank(self.severity)
+
     def silent_for(self, now: float) -> float:
         """Seconds since the receiver was last told anything."""
         return float("inf") if self.at is None else now - self.at

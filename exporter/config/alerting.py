@@ -159,6 +159,17 @@ class ReceiverSettings(Model):
     repeat: Repeat = Repeat()
     """How often an incident that is still open is told again."""
 
+    def places(self) -> frozenset[str]:
+        """Where it tells: receivers of one kind that share a place are one to who is told.
+
+        Secrets are among them, read anew from their files.
+
+        Raises:
+            OSError: a secret's file cannot be read.
+            ValueError: it is empty or not text.
+        """
+        raise NotImplementedError
+
 
 class SlackReceiver(ReceiverSettings):
     """A Slack incoming webhook. The address is the credential."""
@@ -184,6 +195,10 @@ class SlackReceiver(ReceiverSettings):
     def address(self) -> str:
         """Where messages are posted, read anew from its file."""
         return one_of(self.webhook_url, self.webhook_url_file, "webhook_url").get_secret_value()
+
+    def places(self) -> frozenset[str]:
+        """See `ReceiverSettings`."""
+        return frozenset({self.address()})
 
 
 class PagerDutyReceiver(ReceiverSettings):
@@ -213,6 +228,10 @@ class PagerDutyReceiver(ReceiverSettings):
     def key(self) -> str:
         """The integration's routing key, read anew from its file."""
         return one_of(self.routing_key, self.routing_key_file, "routing_key").get_secret_value()
+
+    def places(self) -> frozenset[str]:
+        """See `ReceiverSettings`; incidents are known by their key within one integration."""
+        return frozenset({f"{self.url} {self.key()}"})
 
 
 class SteadyRepeat(Repeat):
@@ -247,6 +266,10 @@ class AlertmanagerReceiver(ReceiverSettings, HttpLogin):
             raise ValueError("Alertmanager must hear of ends; say it in its own receivers")
         return value
 
+    def places(self) -> frozenset[str]:
+        """See `ReceiverSettings`: every member."""
+        return frozenset(url.rstrip("/") for url in self.urls)
+
 
 class WebhookReceiver(ReceiverSettings, HttpLogin):
     """Any program that understands the JSON of Alertmanager's webhooks, version 4."""
@@ -271,6 +294,10 @@ class WebhookReceiver(ReceiverSettings, HttpLogin):
     def address(self) -> str:
         """Where notifications are posted, read anew from its file."""
         return one_of(self.url, self.url_file, "url").get_secret_value()
+
+    def places(self) -> frozenset[str]:
+        """See `ReceiverSettings`."""
+        return frozenset({self.address()})
 
 
 Receiver = Annotated[

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from exporter.config.alerting import Receiver
 from exporter.config.credentials import Credentials
 from exporter.config.model import Config
 
@@ -52,6 +54,35 @@ def _endpoints(config: Config) -> dict[str, tuple[object, ...]]:
 def kept_fixed(old: Config, new: Config) -> Config:
     """`new` as far as it can be put in force without a restart."""
     return new.model_copy(update={key: getattr(old, key) for key in FIXED})
+
+
+def renamed(old: Iterable[Receiver], new: Iterable[Receiver]) -> dict[str, str]:
+    """The receivers of `old` that have another name in `new`, and that name.
+
+    They tell at the same place: whoever is told there must not hear that an incident is over, and
+    that it is open, because of a name.
+    """
+    old, new = list(old), list(new)
+    staying = {each.name for each in new}
+    leaving = [each for each in old if each.name not in staying]
+    known = {each.name for each in old}
+    found: dict[str, str] = {}
+    # Those that come first, each for one that goes; then those that were there already.
+    heirs = sorted(new, key=lambda each: each.name in known)
+    for each in leaving:
+        same = [heir.name for heir in heirs if _same_place(each, heir)]
+        free = [name for name in same if name not in found.values()]
+        if same:
+            found[each.name] = (free or same)[0]
+    return found
+
+
+def _same_place(one: Receiver, other: Receiver) -> bool:
+    """Whether both tell at one place; not where a secret can no longer be read."""
+    try:
+        return one.type == other.type and not one.places().isdisjoint(other.places())
+    except (OSError, ValueError):
+        return False
 
 
 def same_login(old: Credentials, new: Credentials) -> bool:

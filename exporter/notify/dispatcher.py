@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from exporter.notify.backoff import Backoff
 from exporter.notify.clock import Clocks
@@ -41,6 +41,7 @@ class Dispatcher:
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
         self._started = False
+        self._renamed: Mapping[str, str] = {}
         self._workers = {each.name: self._worker(each) for each in receivers}
         for key in journal.keys(PREFIX):
             if key.removeprefix(PREFIX) not in self._workers:
@@ -63,6 +64,11 @@ class Dispatcher:
         for row in rows:
             by_receiver.setdefault(row.receiver, []).append(row)
         with self._lock:
+            for old in by_receiver.keys() & self._renamed.keys():
+                # Decided before the reload, and told after it.
+                new = self._renamed[old]
+                self._journal.rename(old, new)
+                by_receiver.setdefault(new, []).extend(by_receiver.pop(old))
             for name, its_rows in by_receiver.items():
                 worker = self._workers.get(name)
                 if worker is not None:
@@ -79,14 +85,20 @@ class Dispatcher:
             )
             self._journal.bury(row.id, Reason.REMOVED)
 
-    def reload(self, receivers: Sequence[Receiver]) -> None:
+    def reload(
+        self, receivers: Sequence[Receiver], renamed: Mapping[str, str] | None = None
+    ) -> None:
         """Use `receivers` from now on; a receiver that keeps its name keeps what is pending.
 
-        What is pending for one that is gone stays on disk, and is given up at the next start
-        unless it is back by then.
+        So does one of `renamed`, names by earlier names. What is pending for one that is gone stays
+        on disk, and is given up at the next start unless it is back by then.
         """
         wanted = {each.name: each for each in receivers}
         with self._lock:
+            self._renamed = dict(renamed or {})
+            before: dict[str, list[Worker]] = {}
+            for old, new in self._renamed.items():
+                before.setdefault(new, []).extend(self._handed_over(old, new))
             for name in self._workers.keys() - wanted.keys():
                 self._workers.pop(name).stop()
                 self._journal.forget(f"{PREFIX}{name}")
@@ -94,9 +106,29 @@ class Dispatcher:
                 if name in self._workers:
                     self._workers[name].replace(receiver)
                 else:
-                    self._workers[name] = self._worker(receiver)
-                    if self._started:
-                        self._workers[name].start()
+                    self._begin(receiver, before.get(name, ()))
+
+    def _handed_over(self, old: str, new: str) -> list[Worker]:
+        """Let the receiver `new` have all that `old` had; the worker that `old` had."""
+        workers = [self._workers.pop(old)] if old in self._workers else []
+        for worker in workers:
+            worker.abandon()
+        rows = self._journal.rename(old, new)
+        if new in self._workers:
+            self._workers[new].enqueue(rows)
+        standing = self._journal.load(f"{PREFIX}{old}")
+        if standing is not None and new not in self._workers:
+            self._journal.save_soon(f"{PREFIX}{new}", standing)
+        self._journal.forget(f"{PREFIX}{old}")
+        return workers
+
+    def _begin(self, receiver: Receiver, after: Iterable[Worker]) -> None:
+        """Begin to send to a receiver that was not there, with what is pending for it first."""
+        made = self._workers[receiver.name] = self._worker(receiver)
+        rows = self._journal.pending_rows()
+        made.enqueue(row for row in rows if row.receiver == receiver.name)
+        if self._started:
+            made.start(after)
 
     def telemetry(self) -> tuple[ReceiverTelemetry, ...]:
         """What became of each receiver's notifications, by name."""

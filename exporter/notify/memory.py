@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from exporter.alerting.notification import Notification
 from exporter.notify.receiver import Reason
@@ -62,6 +63,23 @@ class Memory:
         for row_id in row_ids:
             if self.rows.pop(row_id, None) is not None:
                 self.unsaved.rows[row_id] = None
+
+    def rename(self, receiver: str, name: str) -> tuple[OutboxRow, ...]:
+        """Let what is pending, or dead, for `receiver` be for `name`; what is pending of it."""
+        moved = {
+            row.id: replace(row, receiver=name, resumed=True)
+            for row in self.rows.values()
+            if row.receiver == receiver
+        }
+        dead = {
+            letter.row.id: replace(letter, row=replace(letter.row, receiver=name))
+            for letter in self.dead.values()
+            if letter.row.receiver == receiver
+        }
+        self.rows |= moved
+        self.dead |= dead
+        self.unsaved.rows.update({**moved, **dead})
+        return tuple(moved.values())
 
     def bury(self, row_id: int, at: float, reason: Reason) -> None:
         """Turn a row into a dead letter."""

@@ -66,7 +66,9 @@ class Queue:
         return min((each.since for each in waiting), default=None)
 
     def add(self, pending: Pending) -> tuple[int, ...]:
-        """Put `pending` into its chain by id; the ids that are superseded now."""
+        """Put `pending` into its chain by id, once; the ids that are superseded now."""
+        if any(each.id == pending.id for each in self._of(pending.chain)):
+            return ()
         if pending.notification.transition is Transition.OPENED:
             pending = replace(pending, first=True)
         if pending.notification.digest:
@@ -190,6 +192,12 @@ class Queue:
             if left:
                 self._chains[key] = left
         return old
+
+    def _of(self, key: str) -> Iterator[Pending]:
+        """What the chain `key` has, with what of it is being sent."""
+        yield from self._chains.get(key, ())
+        if self._sending is not None:
+            yield from (each for each in self._sending.all if each.chain == key)
 
     def _heads(self) -> Iterator[Pending]:
         return (chain[0] for chain in self._chains.values())

@@ -15,7 +15,8 @@ COMMIT_SECONDS = 0.25
 class OutboxRow:
     """One notification for one receiver. Ids grow with time, over restarts too.
 
-    `created_at` is Unix seconds. `resumed` is whether an earlier process wrote it.
+    `created_at` is Unix seconds. `resumed` is whether an earlier process wrote it, or another
+    worker had it: it may have been sent.
     """
 
     id: int

@@ -165,6 +165,13 @@ class StateStore:
             # At once: what was delivered and is still on disk is sent again by a restart.
             self._wake(0.0)
 
+    def rename(self, receiver: str, name: str) -> tuple[OutboxRow, ...]:
+        """Keep what was told to `receiver`, and is to be, for `name`; the rows that are pending."""
+        with self._changed:
+            moved = self._memory.rename(receiver, name)
+            self._wake(0.0)
+        return moved
+
     def bury(self, row_id: int, reason: Reason) -> None:
         """Keep a row as a dead letter."""
         with self._changed:

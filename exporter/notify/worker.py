@@ -18,6 +18,9 @@ from exporter.notify.upkeep import PREFIX, Upkeep
 
 _log = logging.getLogger(__name__)
 
+#: The last request of a worker takes less: to connect, and twice its timeout for the answer.
+_LAST_SECONDS = 20.0
+
 
 class Journal(Protocol):
     """Where the outbox is written down. No call blocks or fails."""
@@ -27,6 +30,12 @@ class Journal(Protocol):
 
     def bury(self, row_id: int, reason: Reason) -> None:
         """Keep a row as a dead letter."""
+
+    def rename(self, receiver: str, name: str) -> tuple[OutboxRow, ...]:
+        """Keep what was told to `receiver`, and is to be, for `name`; the rows that are pending."""
+
+    def pending_rows(self) -> tuple[OutboxRow, ...]:
+        """The rows that are neither delivered, superseded nor dead, oldest first."""
 
     def load(self, key: str) -> str | None:
         """The text that was last saved under `key`."""
@@ -60,12 +69,17 @@ class Worker:
         self._changed = threading.Condition()
         self._draining = False
         self._abandoned = False
+        self._after: tuple[Worker, ...] = ()
         self._thread = threading.Thread(
             target=self._run, name=f"notify-{receiver.name}", daemon=True
         )
 
-    def start(self) -> None:
-        """Begin to send."""
+    def start(self, after: Iterable[Worker] = ()) -> None:
+        """Begin to send when the workers in `after`, which tell at the same place, have ended.
+
+        What they are still sending could arrive after what this one sends, and undo it.
+        """
+        self._after = tuple(after)
         self._thread.start()
 
     def replace(self, receiver: Receiver) -> None:
@@ -99,12 +113,17 @@ class Worker:
             self._draining = True
             self._changed.notify_all()
 
+    def abandon(self) -> None:
+        """Send nothing more when the request that is under way has ended."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
     def join(self, seconds: float) -> bool:
         """Whether the thread ended within `seconds`; one that hangs ends with the process."""
         if self._thread.is_alive():
             self._thread.join(max(0.0, seconds))
-        with self._changed:
-            self._abandoned = True
+        self.abandon()
         return not self._thread.is_alive()
 
     def telemetry(self) -> ReceiverTelemetry:
@@ -126,6 +145,9 @@ class Worker:
         return 0.0 if since is None else max(0.0, self._clocks.steady() - since)
 
     def _run(self) -> None:
+        for each in self._after:
+            each.join(_LAST_SECONDS)
+        self._after = ()
         while (work := self._next()) is not None:
             if isinstance(work, Upkeep):
                 self._resend(work)

@@ -29,10 +29,12 @@ class Journal(Protocol):
 
 @dataclass(slots=True)
 class Desk:
-    """What all watches of the process share. A reload replaces the rules."""
+    """What all watches of the process share. A reload replaces the rules and the names."""
 
     rules: RuleSet
     board: Board
     journal: Journal
     clock: Callable[[], float]
     quiet: Quiet = field(default_factory=Quiet)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The receivers that the last reload gave another name, by the earlier one."""

@@ -19,8 +19,7 @@ class SelfWatch:
 
     def __init__(self, families: Callable[[], Families], alerter: Alerter, desk: Desk) -> None:
         self._families = families
-        self.alerter = alerter
-        """Who decides; a reload replaces it."""
+        self._alerter = alerter
         self._desk = desk
         load = desk.journal.load
         try:
@@ -29,6 +28,11 @@ class SelfWatch:
             log.warning("kept state not understood, beginning anew", extra={"error": str(error)})
             self.book = Book()
 
+    def follow(self, alerter: Alerter) -> None:
+        """Go on with another alerter; the alerts and incidents stay."""
+        self._alerter = alerter
+        self.book = self.book.renamed(self._desk.renamed)
+
     async def turn(self) -> None:
         """Evaluate the rules about pgheadroom, and decide."""
         now = self._desk.clock()
@@ -36,7 +40,7 @@ class SelfWatch:
         # An observed server without slots: absence is evidence here, and no numbers are claimed.
         state = ServerState("pgheadroom")
         around = self._desk.quiet.around(state.server)
-        decision = self.alerter.decide(
+        decision = self._alerter.decide(
             self.book, results, state, None, now, observed=True, around=around
         )
         self.book = decision.book

@@ -84,6 +84,7 @@ class PoolerWatch(Turns[PoolerState]):
         """Go on with another plan; the alerts and the incidents stay."""
         self._plan, self._polling, self._alerter = plan, plan.polling, plan.alerter
         self.tried = plan.tried
+        self._rename()
         self._state = replace(
             self._state,
             server=plan.server or self.name,

@@ -87,6 +87,7 @@ class Watch(Turns[ServerState]):
     def follow(self, plan: Plan) -> None:
         """Go on with another plan; the history, the alerts and the incidents stay."""
         self._polling, self._alerter, self.tried = plan.polling, plan.alerter, plan.tried
+        self._rename()
         self._state = replace(self._state, thresholds=dict(plan.thresholds))
         if plan.forecast != self._forecast:
             self._forecast = plan.forecast

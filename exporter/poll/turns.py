@@ -127,6 +127,7 @@ class Turns(ABC, Generic[State]):
 
     def retire(self) -> None:
         """Keep what is known and decide nothing more: the endpoint is no longer watched."""
+        self._rename()
         self.save()
         self._desk.quiet.fires(self.key, ())
         self._retired = True
@@ -261,6 +262,10 @@ class Turns(ABC, Generic[State]):
         if now - self._saved_at >= (CALM_SAVE_SECONDS if self._calm else SAVE_SECONDS):
             self._saved_at = now
             self.save()
+
+    def _rename(self) -> None:
+        """Know by their new names who was told: together with the routes to those names."""
+        self._book = self._book.renamed(self._desk.renamed)
 
     @property
     def _calm(self) -> bool:

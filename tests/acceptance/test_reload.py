@@ -107,6 +107,29 @@ def test_receivers_routes_and_rules_take_effect(tmp_path, server):
             assert not watch.logged("unknown receiver")
 
 
+@pytest.mark.parametrize("before", [["pager"], ["pager", "pager-too"]])
+def test_a_receiver_with_another_name_is_told_nothing_of_that(tmp_path, server, before):
+    servers = [watched(server, name, thresholds=LOW) for name in ("stays", "goes")]
+    with HttpReceiver() as receiver:
+        pagers = [pagerduty(receiver, name, url=receiver.url) for name in before]
+        renamed = [pagerduty(receiver, "on-call", url=receiver.url)]
+        triggers = ["trigger"] * len(before)
+        watch = watching(tmp_path, servers, pagers)
+        with watch.running():
+            with sessions(server, CLIENTS, user="app"):
+                receiver.wait_for(2 * len(before))
+                watch.reload(
+                    servers=servers[:1], receivers=renamed, routes=[{"receiver": "on-call"}]
+                )
+                assert len(watch.logged("receiver renamed")) == len(before)
+                assert all(seen.firing(CRITICAL, "stays") for seen in watch.observe(1))
+                assert [e.action for e in events(receiver, "stays")] == triggers
+                assert [e.action for e in events(receiver, "goes")] == [*triggers, "resolve"]
+            eventually(lambda: events(receiver, "stays")[-1].action == "resolve", "resolved")
+        assert [e.action for e in events(receiver, "stays")] == [*triggers, "resolve"]
+        assert not watch.logged("unknown receiver")
+
+
 def test_the_swap_of_a_config_maps_link_is_taken_up_without_a_signal(tmp_path, server):
     folder = tmp_path / "servers.d"
 

@@ -36,10 +36,8 @@ class Fast(Alertmanager):
 
 
 def receiver(*urls: str, resend=RESEND, **options) -> Fast:
-    options = {"timeout": 0.5} | options
-    config = AlertmanagerReceiver(
-        type="alertmanager", name="am", urls=urls, resend=resend, **options
-    )
+    options = {"name": "am", "timeout": 0.5} | options
+    config = AlertmanagerReceiver(type="alertmanager", urls=urls, resend=resend, **options)
     return Fast(config)
 
 
@@ -167,6 +165,19 @@ def test_what_stood_with_a_receiver_that_is_gone_does_not_stand_when_it_is_back(
         tell(outbox, incident="another")
         later = good.wait_for(before + 3)[before:]
     assert {len(request_alerts(each)) for each in later} == {1}
+
+
+def test_what_stands_goes_on_under_a_receivers_new_name(outboxes):
+    with HttpReceiver() as good:
+        outbox = outboxes(receiver(good.url))
+        tell(outbox)
+        delivered(outbox)
+        renamed = receiver(good.url, name="other")
+        outbox.dispatcher.reload([renamed], {"am": "other"})
+        assert outbox.store.keys("standing/") == ("standing/other",)
+        before = len(good.requests)
+        later = good.wait_for(before + 2)[before:]
+    assert [len(request_alerts(each)) for each in later] == [1, 1]
 
 
 @pytest.mark.parametrize(

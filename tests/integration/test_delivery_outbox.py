@@ -368,6 +368,37 @@ def test_reload_keeps_what_is_pending_and_sends_it_to_the_new_address(tmp_path, 
         assert second.requests == []
 
 
+def test_what_is_pending_for_a_receiver_is_sent_under_its_new_name_and_after_a_restart(
+    tmp_path, servers
+):
+    first, _ = servers
+    with nobody_there() as (url, _), outbox(tmp_path, slack(url)) as it:
+        tell(it, "slack", notification())
+        eventually(lambda: of(it, "slack").failing, "refused")
+        it.dispatcher.reload([slack(url, "new")], {"slack": "new"})
+        eventually(lambda: of(it, "new").failing, "refused again")
+        # Decided before the reload, and told after it.
+        tell(it, "slack", notification(OPENED, "two"))
+        assert [row.receiver for row in it.store.pending_rows()] == ["new", "new"]
+    with outbox(tmp_path, slack(first.url, "new")) as it:
+        settled(it)
+        assert it.store.dead_letters() == ()
+    assert len(headlines(first)) == 2
+
+
+def test_a_new_name_for_what_is_there_already_sends_each_once(tmp_path, servers):
+    first, _ = servers
+    with nobody_there() as (url, _), outbox(tmp_path, slack(url), slack(url, "other")) as it:
+        tell(it, "slack", notification())
+        tell(it, "other", notification(OPENED, "two"))
+        eventually(lambda: of(it, "slack").failing and of(it, "other").failing, "refused")
+        it.dispatcher.reload([slack(first.url, "other")], {"slack": "other"})
+        settled(it)
+    assert sorted(headlines(first)) == sorted(
+        [notification().headline, notification(OPENED, "two").headline]
+    )
+
+
 def test_resolve_is_not_sent_where_it_is_not_wanted(tmp_path, servers):
     first, _ = servers
     with outbox(tmp_path, slack(first.url, send_resolved=False)) as it:

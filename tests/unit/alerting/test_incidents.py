@@ -1,10 +1,11 @@
 import pytest
 
 from exporter.alerting.alerter import Alerter, Book
-from exporter.alerting.incidents import dedup_key, incidents_from_json
+from exporter.alerting.incidents import Incident, dedup_key, incidents_from_json
 from exporter.alerting.message import Sender
 from exporter.alerting.notification import Notification, Severity, Transition
 from exporter.alerting.routing import Routing
+from exporter.alerting.telling import Telling
 from exporter.config.alerting import Route
 from exporter.notify.words import resolution_lines
 from exporter.rules.model import Element, Result, Rule
@@ -230,3 +231,13 @@ def test_a_state_that_is_none_is_refused_in_one_way(text):
         incidents_from_json(text)
     with pytest.raises(ValueError, match=r".+"):
         Book.from_json(text, None)
+
+
+@pytest.mark.parametrize("severities", [(CRIT, WARNING), (WARNING, CRIT), (None, CRIT)])
+def test_what_a_receiver_knows_goes_with_its_name_and_of_two_the_worst(severities):
+    told = dict(zip("ab", map(Telling, severities), strict=True))
+    book = Book(incidents={"x": Incident("prod", "x", 1.0, CRIT, told=told)})
+    renamed = book.renamed({"a": "on-call", "b": "on-call"})
+    assert renamed.incidents["x"].told == {"on-call": Telling(CRIT)}
+    assert renamed.renamed({"a": "on-call"}) == renamed
+    assert book.renamed({}) is book

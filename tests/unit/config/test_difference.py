@@ -2,7 +2,13 @@
 
 import pytest
 
-from exporter.config.difference import Difference, difference, kept_fixed, same_login
+from exporter.config.difference import (
+    Difference,
+    difference,
+    kept_fixed,
+    renamed,
+    same_login,
+)
 from exporter.config.model import Config
 from exporter.config.server import Server
 
@@ -50,6 +56,49 @@ def test_a_servers_own_keys_shield_it_from_the_files(change):
     shielded = B | own
     found = difference(config(A, shielded), config(A, shielded, **change))
     assert found.changed == (("a", "b") if "forecast" in change else ("a",))
+
+
+KEYS = [letter * 32 for letter in "kl"]
+HOOK = {"type": "slack", "webhook_url": "https://hooks.example.com/1"}
+MEMBERS = {"type": "alertmanager", "urls": ["http://a:9093", "http://b:9093"]}
+
+
+def pager(name, key=0, **changes):
+    return {"name": name, "type": "pagerduty", "routing_key": KEYS[key], **changes}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ([pager("a")], [pager("b")], {"a": "b"}),
+        ([pager("a")], [pager("b", 1)], {}),
+        ([pager("a")], [pager("b", url="https://events.eu.pagerduty.com/v2/enqueue")], {}),
+        ([pager("a")], [pager("a"), pager("b")], {}),
+        ([pager("a"), pager("b")], [pager("b")], {"a": "b"}),
+        ([pager("a"), pager("b")], [pager("b"), pager("c")], {"a": "c"}),
+        ([pager("a"), pager("b")], [pager("c"), pager("d")], {"a": "c", "b": "d"}),
+        ([pager("a"), pager("b")], [pager("c")], {"a": "c", "b": "c"}),
+        ([pager("a"), pager("b", 1)], [pager("c", 1), pager("d")], {"a": "d", "b": "c"}),
+        ([HOOK | {"name": "a"}], [HOOK | {"name": "b"}], {"a": "b"}),
+        ([HOOK | {"name": "a"}], [{"name": "b", "type": "webhook", "url": HOOK["webhook_url"]}],
+         {}),
+        ([MEMBERS | {"name": "a"}],
+         [MEMBERS | {"name": "b", "urls": ["http://b:9093/", "http://c:9093"]}], {"a": "b"}),
+    ],
+)  # fmt: skip
+def test_a_receiver_is_known_by_where_it_tells(old, new, names):
+    assert renamed(config(A, receivers=old).receivers, config(A, receivers=new).receivers) == names
+
+
+def test_a_receiver_whose_key_can_no_longer_be_read_is_gone(tmp_path):
+    file = tmp_path / "key"
+    file.write_text(KEYS[0])
+    old = pager("a", routing_key=None, routing_key_file=str(file))
+    before = config(A, receivers=[old]).receivers
+    after = config(A, receivers=[pager("b")]).receivers
+    assert renamed(before, after) == {"a": "b"}
+    file.unlink()
+    assert renamed(before, after) == {}
 
 
 def test_what_is_fixed_at_the_start_is_said_and_kept():
