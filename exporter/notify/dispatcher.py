@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from exporter.notify.backoff import Backoff
 from exporter.notify.clock import Clocks
@@ -42,6 +43,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._started = False
         self._renamed: Mapping[str, str] = {}
+        self._gone: dict[str, Worker] = {}
         self._workers = {each.name: self._worker(each) for each in receivers}
         for key in journal.keys(PREFIX):
             if key.removeprefix(PREFIX) not in self._workers:
@@ -91,7 +93,7 @@ class Dispatcher:
         """Use `receivers` from now on; a receiver that keeps its name keeps what is pending.
 
         So does one of `renamed`, names by earlier names. What is pending for one that is gone stays
-        on disk, and is given up at the next start unless it is back by then.
+        on disk; it is sent if the receiver comes back, and given up at the next start without it.
         """
         wanted = {each.name: each for each in receivers}
         with self._lock:
@@ -100,7 +102,8 @@ class Dispatcher:
             for old, new in self._renamed.items():
                 before.setdefault(new, []).extend(self._handed_over(old, new))
             for name in self._workers.keys() - wanted.keys():
-                self._workers.pop(name).stop()
+                self._gone[name] = self._workers.pop(name)
+                self._gone[name].stop()
                 self._journal.forget(f"{PREFIX}{name}")
             for name, receiver in wanted.items():
                 if name in self._workers:
@@ -123,10 +126,14 @@ class Dispatcher:
         return workers
 
     def _begin(self, receiver: Receiver, after: Iterable[Worker]) -> None:
-        """Begin to send to a receiver that was not there, with what is pending for it first."""
-        made = self._workers[receiver.name] = self._worker(receiver)
-        rows = self._journal.pending_rows()
-        made.enqueue(row for row in rows if row.receiver == receiver.name)
+        """Begin to send to a receiver that was not there, or is back, with what is pending."""
+        name, after = receiver.name, list(after)
+        if name in self._gone:
+            after.append(self._gone.pop(name))
+            after[-1].abandon()
+        made = self._workers[name] = self._worker(receiver)
+        rows = (row for row in self._journal.pending_rows() if row.receiver == name)
+        made.enqueue(replace(row, resumed=True) for row in rows)
         if self._started:
             made.start(after)
 

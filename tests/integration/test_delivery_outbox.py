@@ -368,6 +368,35 @@ def test_reload_keeps_what_is_pending_and_sends_it_to_the_new_address(tmp_path, 
         assert second.requests == []
 
 
+def test_a_receiver_that_is_back_hears_first_what_it_missed(tmp_path, servers):
+    _, second = servers
+    with nobody_there() as (url, _), outbox(tmp_path, pagerduty(url)) as it:
+        tell(it, "pagerduty", notification(RESOLVED, dedup_key="key"))
+        eventually(lambda: of(it, "pagerduty").failing, "refused")
+        it.dispatcher.reload([])
+        it.dispatcher.reload([pagerduty(second.url)])
+        tell(it, "pagerduty", notification(OPENED, "two", dedup_key="key"))
+        settled(it)
+    with outbox(tmp_path, pagerduty(second.url)) as it:
+        settled(it)
+    assert actions(second) == ["resolve", "trigger"]
+
+
+def test_what_a_receiver_was_being_sent_when_it_went_is_not_overtaken(tmp_path, servers):
+    _, second = servers
+    second.script.append(Answer(202, delay=60))
+    with outbox(tmp_path, pagerduty(second.url, timeout=0.5)) as it:
+        tell(it, "pagerduty", notification(RESOLVED, dedup_key="key"))
+        second.wait_for(1)
+        it.dispatcher.reload([])
+        it.dispatcher.reload([pagerduty(second.url)])
+        tell(it, "pagerduty", notification(OPENED, "two", dedup_key="key"))
+        settled(it)
+    first, again, _ = second.requests
+    assert actions(second) == ["resolve", "resolve", "trigger"]
+    assert again.at - first.at > 0.4  # the timeout runs from before the request arrived
+
+
 def test_what_is_pending_for_a_receiver_is_sent_under_its_new_name_and_after_a_restart(
     tmp_path, servers
 ):
