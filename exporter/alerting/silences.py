@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from exporter.config.alerting import Matcher
+from exporter.config.alerting import Matcher, MatcherText
 from exporter.config.base import Model, Seconds
 from exporter.config.errors import problems_of
 
@@ -75,7 +75,7 @@ class Silence:
 class SilenceRequest(Model):
     """A silence as somebody asks for it."""
 
-    matchers: Annotated[tuple[Matcher, ...], Field(min_length=1, max_length=20)]
+    matchers: Annotated[tuple[MatcherText, ...], Field(min_length=1, max_length=20)]
     author: Annotated[str, Field(min_length=1, max_length=120)]
     comment: Annotated[str, Field(min_length=1, max_length=1000)]
     starts_at: AwareDatetime | None = None
@@ -139,16 +139,28 @@ def silences_to_json(silences: Iterable[Silence]) -> str:
     return json.dumps(kept, separators=(",", ":"))
 
 
-def silences_from_json(text: str) -> tuple[Silence, ...]:
-    """The silences that `silences_to_json` wrote.
+def silences_from_json(text: str) -> tuple[tuple[Silence, ...], tuple[str, ...]]:
+    """The silences that `silences_to_json` wrote, and whatever else is there, as text.
 
-    Raises:
-        ValueError: `text` is not of that form.
+    One that cannot be understood takes none of the others with it.
     """
     try:
-        return tuple(_silence(raw) for raw in json.loads(text))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a list of silences: {error!r}") from error
+        kept = json.loads(text)
+    except ValueError:
+        return (), (_shown(text),)
+    if not isinstance(kept, list):
+        return (), (_shown(kept),)
+    found, left = [], []
+    for raw in kept:
+        try:
+            found.append(_silence(raw))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            left.append(_shown(raw))
+    return tuple(found), tuple(left)
+
+
+def _shown(raw: object) -> str:
+    return f"{raw!r:.300}"
 
 
 def _silence(raw: Mapping[str, Any]) -> Silence:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationInfo,
@@ -110,8 +111,17 @@ class Matcher(Model):
         return compile_pattern(self.value)(value) == (self.operator == "=~")
 
 
+def _as_text(value: object) -> object:
+    """Only what is written can be written again: an object's label may be none."""
+    if not isinstance(value, str | Matcher):
+        raise ValueError('write a matcher as text, such as severity="critical"')  # noqa: TRY004  pydantic collects ValueError
+    return value
+
+
 MatcherText = Annotated[
-    Matcher, WithJsonSchema({"type": "string", "pattern": f"^{_MATCHER.pattern}$"})
+    Matcher,
+    BeforeValidator(_as_text),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MATCHER.pattern}$"}),
 ]
 
 

@@ -42,10 +42,9 @@ class Silencing:
         self._journal = journal
         self._clock = clock
         self._changed = changed
-        try:
-            quiet.silences = silences_from_json(journal.load(SILENCES) or "[]")
-        except ValueError as error:
-            log.warning("kept silences not understood", extra={"error": str(error)})
+        quiet.silences, left = silences_from_json(journal.load(SILENCES) or "[]")
+        for each in left:
+            log.warning("kept silence not understood", extra={"silence": each})
 
     def listed(self) -> Sequence[Silence]:
         """Every silence, those that were over a day ago left out; the next to end first."""

@@ -108,6 +108,17 @@ def test_a_silence_is_expired_once():
         ({"content": b"{", "headers": JSON}, 400, "not JSON"),
         ({"data": {"matchers": "x"}}, 415, "application/json"),
         ({"json": ASKED | {"comment": "x" * 70_000}}, 413, "bytes"),
+        (
+            {"json": ASKED | {"matchers": [{"label": "a.b", "operator": "=", "value": "x"}]}},
+            400,
+            "as text",
+        ),
+        ({"json": ASKED | {"duration": 1e300}}, 400, "within ten years"),
+        (
+            {"content": json.dumps(ASKED | {"duration": float("inf")}).encode(), "headers": JSON},
+            400,
+            "ten years",
+        ),
         ({"content": b"[" * 60_000, "headers": JSON}, 400, "nested"),
         ({"content": b"[\xff]", "headers": JSON}, 400, "not JSON"),
         ({"json": ASKED | {"duration": "999999w"}}, 400, "within ten years"),
@@ -127,7 +138,7 @@ def test_a_bad_request_is_refused_with_the_reason(request_, status, said):
 def test_kept_silences_that_cannot_be_read_are_said_and_left(caplog):
     site = Site(journal=Journal({SILENCES: "{"}))
     assert site.quiet.silences == ()
-    assert "kept silences not understood" in caplog.text
+    assert "kept silence not understood" in caplog.text
 
 
 @pytest.mark.parametrize(
