@@ -10,7 +10,7 @@ from exporter.doctor.servers import weak_tls
 from exporter.snapshot.pool import PoolerSnapshot
 from exporter.snapshot.pooler import PoolerState
 from exporter.snapshot.server import ServerState
-from exporter.sources.credentials import tls_warning
+from exporter.sources.credentials import is_local
 
 #: Sockets that listen, the log, and what the libraries keep open.
 _OWN_DESCRIPTORS = 20
@@ -152,10 +152,10 @@ def _idle_timeout(snapshot: PoolerSnapshot, server: ServerState | None) -> Advic
 
 def _server_tls(snapshot: PoolerSnapshot) -> Advice | None:
     mode = snapshot.facts.settings.get("server_tls_sslmode")
-    if mode is None:
+    if mode in {None, "verify-full"}:
         return None
     hosts = (host.strip() for each in snapshot.databases for host in each.host.split(","))
-    weak = [host for host in hosts if host and tls_warning(f"host='{host}' sslmode={mode}")]
+    weak = [host for host in hosts if not is_local(host)]
     if not weak:
         return None
     return Advice(
@@ -170,7 +170,7 @@ def _server_tls(snapshot: PoolerSnapshot) -> Advice | None:
 def _client_tls(snapshot: PoolerSnapshot) -> Advice | None:
     settings = snapshot.facts.settings
     listens = [host.strip() for host in settings.get("listen_addr", "").split(",") if host.strip()]
-    open_to = [host for host in listens if host == "*" or tls_warning(f"host='{host}'")]
+    open_to = [host for host in listens if not is_local(host)]
     if settings.get("client_tls_sslmode") != "disable" or not open_to:
         return None
     return Advice(

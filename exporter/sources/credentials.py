@@ -22,10 +22,12 @@ from exporter.config.base import read_secret
 from exporter.config.credentials import Credentials
 from exporter.snapshot.server import Failure, Reason
 from exporter.sources.errors import SourceError
+from exporter.sources.libpq import completed
 from exporter.sources.passwords import NO_BOTO3, has_boto3, made_password
 
 _SECRET = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _SCHEMES = ("postgresql", "postgres")
+_ADDRESS = ("host", "hostaddr", "port")
 _HIGHEST_PORT = 65535
 _SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 #: Parameters of other drivers, seen in URLs that people paste; they are named in the message.
@@ -63,7 +65,8 @@ def conninfo(
 
     `application_name` is set, `client_encoding` is SQL_ASCII (names come as they are, in whatever
     encoding), and the database is `database` where nothing else names one: a session blocks
-    DROP DATABASE of the database that it is in, and nobody drops `postgres`.
+    DROP DATABASE of the database that it is in, and nobody drops `postgres`. The address is there
+    wherever it comes from: libpq would hold up everybody while it looks a name up.
 
     Raises:
         SourceError: the DSN or the password file cannot be read.
@@ -75,6 +78,9 @@ def conninfo(
         raise SourceError(Failure(Reason.ERROR, str(error))) from None
     if not {"dbname", "service"} & params.keys() and not os.environ.get("PGDATABASE"):
         params["dbname"] = database
+    if not {"host", "hostaddr"} & params.keys():
+        known = completed(params)
+        params |= {name: known[name] for name in _ADDRESS if name in known}
     if credentials.password_file is not None:
         params["password"] = _password(credentials.password_file)
     return params | {"application_name": application_name, "client_encoding": "SQL_ASCII"}
@@ -180,7 +186,7 @@ def _service(params: Mapping[str, str]) -> str:
 def tls_warning(dsn: str) -> str | None:
     """What somebody on the network could do, where `sslmode` lets them; None where they cannot.
 
-    Only `verify-full` checks who answers
+    A service file and libpq's environment count. Only `verify-full` checks who answers
     (https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION).
     """
     try:
@@ -188,11 +194,10 @@ def tls_warning(dsn: str) -> str | None:
         params = _parse(dsn)
     except ValueError:
         return None
-    # libpq's own default, and the only mode that it accepts with the system's certificates.
-    default = "verify-full" if params.get("sslrootcert") == "system" else "prefer"
-    mode = params.get("sslmode") or os.environ.get("PGSSLMODE") or default
-    hosts = _list(params, "host") + _list(params, "hostaddr")
-    remote = [host for host in hosts if not _is_local(host)]
+    known = completed(params)
+    mode = known.get("sslmode", "")
+    hosts = _list(known, "host") + _list(known, "hostaddr")
+    remote = [host for host in hosts if not is_local(host)]
     if mode == "verify-full" or not remote:
         return None
     return (
@@ -265,7 +270,7 @@ def _list(params: Mapping[str, str], name: str) -> list[str]:
     return params[name].split(",") if params.get(name) else []
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
     """Whether `host` never leaves the machine: a unix socket or a loopback address."""
     if not host or host.startswith(("/", "@")) or host == "localhost":
         return True

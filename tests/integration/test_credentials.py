@@ -219,3 +219,16 @@ def test_an_authority_that_is_not_there_is_refused(encrypted: EmbeddedPostgres) 
     reason, message = seen(encrypted.dsn(sslmode="verify-full", sslrootcert="/no/ca.crt"))
     assert reason is Reason.TLS
     assert "/no/ca.crt" in message
+
+
+def test_a_host_without_an_address_is_named_wherever_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pg_service.conf"
+    path.write_text("[shop]\nhost=shop.invalid\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+    monkeypatch.setenv("PGHOST", "environment.invalid")
+    for dsn, host in (("service=shop", "shop.invalid"), ("user=app", "environment.invalid")):
+        reason, message = seen(dsn)
+        assert reason is Reason.NETWORK
+        assert message.startswith(f"failed to resolve host '{host}': ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from exporter.sources.errors import SourceError
 
 @pytest.fixture(autouse=True)
 def _no_libpq_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSSLMODE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [each for each in os.environ if each.startswith("PG")]:
+        monkeypatch.delenv(name)
 
 
 def credentials(dsn: str, password_file: Path | None = None) -> Credentials:
@@ -133,6 +134,77 @@ def test_the_default_mode_is_warned_about_and_the_environment_counts(
     assert "sslmode=prefer" in (tls_warning("host=db") or "")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert tls_warning("host=db") is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        ({"PGHOST": "db.example.com"}, "db.example.com"),
+        ({"PGHOST": "localhost", "PGHOSTADDR": "10.0.0.1"}, "10.0.0.1"),
+        ({"PGHOST": "/run/postgresql"}, None),
+        ({"PGHOST": "db.example.com", "PGSSLMODE": "verify-full"}, None),
+        ({"PGHOST": "db.example.com", "PGSSLROOTCERT": "system"}, None),
+    ],
+)
+def test_a_host_of_the_environment_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    warning = tls_warning("user=app")
+    assert warning is None if host is None else f"that {host} is" in (warning or "")
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "pg_service.conf"
+    path.write_text("[shop]\nhost=db.example.com\nport=6543\nsslmode=require\npassword=hunter2\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dsn", "variables", "mode"),
+    [
+        ("service=shop", {}, "require"),
+        ("user=app", {"PGSERVICE": "shop"}, "require"),
+        ("service=shop", {"PGSSLMODE": "verify-full"}, "require"),
+        ("service=shop sslmode=verify-ca", {}, "verify-ca"),
+        ("service=shop sslmode=verify-full", {}, None),
+        ("service=shop host=localhost", {"PGHOST": "elsewhere"}, None),
+        ("service=unknown", {"PGHOST": "elsewhere"}, None),
+    ],
+)
+@pytest.mark.usefixtures("service")
+def test_a_host_of_a_service_file_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, dsn: str, variables: dict[str, str], mode: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    warning = tls_warning(dsn)
+    said = f"sslmode={mode} does not check that db.example.com is"
+    assert warning is None if mode is None else said in (warning or "")
+    assert "hunter2" not in (warning or "")
+
+
+def test_the_address_of_a_service_is_read_anew_for_each_connection(service: Path) -> None:
+    given = credentials("service=shop")
+    first = conninfo(given)
+    assert (first["host"], first["port"], first["service"]) == ("db.example.com", "6543", "shop")
+    assert "password" not in first
+    service.write_text("[shop]\nhost=other.example.com\n")
+    assert (conninfo(given)["host"], conninfo(given)["port"]) == ("other.example.com", "5432")
+
+
+def test_the_address_of_the_environment_is_where_a_connection_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGHOST", "a,b")
+    monkeypatch.setenv("PGPORT", "1,2")
+    params = conninfo(credentials("user=app"))
+    assert (params["host"], params["port"]) == ("a,b", "1,2")
+    params = conninfo(credentials("host=db"))
+    assert (params["host"], "port" in params) == ("db", False)
 
 
 def test_a_remote_host_among_local_ones_is_found() -> None:
