@@ -1,8 +1,10 @@
 """Log-in and silences of the pages, without a process around them."""
 
 import asyncio
+import base64
 import json
 import logging
+import time
 
 import bcrypt
 import pytest
@@ -196,6 +198,23 @@ def test_everything_but_health_asks_for_the_log_in(auth):
 def test_a_header_that_is_no_log_in_is_refused(header):
     client = Site().client
     assert client.get("/metrics", headers={"authorization": header}).status_code == 401
+
+
+def test_a_wrong_log_in_takes_as_long_whatever_name_it_tries():
+    dear = bcrypt.hashpw(b"s3cret", bcrypt.gensalt(10)).decode()
+    login = Login({**USERS, "dora": dear})
+
+    async def seconds(name):
+        header = "Basic " + base64.b64encode(f"{name}:wrong".encode()).decode()
+        began = time.process_time()
+        refused = await login.refusal(header, "10.0.0.9")
+        assert refused is not None
+        assert refused.status_code == 401
+        return time.process_time() - began
+
+    # The costs are 4 and 10: left alone, a wrong password of Dora takes 64 times as long as Ann's.
+    taken = [asyncio.run(seconds(name)) for name in ("ann", "dora", "nobody")]
+    assert max(taken) < 4 * min(taken)
 
 
 def test_users_that_are_taken_away_are_not_remembered():
