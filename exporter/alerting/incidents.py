@@ -33,8 +33,9 @@ class Incident:
     """What is wrong with one server in one family, from the first firing alert to the last.
 
     `told` holds what each receiver knows. `ended_at` is when the last alert ended; the incident is
-    kept until everybody was told, and as long as its openings say whether it flaps. Peaks are of
-    the slots, whatever the family: they are what a person asks for afterwards.
+    kept until everybody was told, and as long as its openings say whether it flaps. The peak is of
+    the slots, whatever the family: it is what a person asks for afterwards. It is the moment with
+    the largest share of the usable slots, for these may change meanwhile.
     """
 
     server: str
@@ -82,6 +83,8 @@ class Told:
     incident: Incident
     flapping: bool = False
     """Whether it comes and goes, so that its end will be told late."""
+    ceased_at: float | None = None
+    """Since when nothing that the receiver is told of is so; None while something is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def _current(known: Incident | None, server: str, family: str, now: float) -> In
 def _observed(
     incident: Incident, firing: list[Alert], state: ServerState | PoolerState
 ) -> Incident:
-    """`incident` with its alerts as they are now, and what this observation adds to its peaks.
+    """`incident` with its alerts as they are now, and what this observation adds to its peak.
 
     The alerts of the last evaluation stay when none fires any more: the resolve names them.
     """
@@ -160,12 +163,19 @@ def _observed(
     refused = incident.refused or refuses_clients(state)
     if isinstance(state, PoolerState) or state.snapshot is None or not state.up:
         return replace(incident, refused=refused)
+    incident = replace(incident, refused=refused)
     used, limits = state.snapshot.used, state.snapshot.facts.limits
+    if limits.used_ratio(used) <= _peak_ratio(incident):
+        return incident
     free = limits.free(used)
-    if incident.peak_used is None or used > incident.peak_used:
-        incident = replace(incident, peak_used=used, peak_usable=limits.usable)
-    least = free if incident.least_free is None else min(free, incident.least_free)
-    return replace(incident, least_free=least, refused=refused)
+    return replace(incident, peak_used=used, peak_usable=limits.usable, least_free=free)
+
+
+def _peak_ratio(incident: Incident) -> float:
+    """The peak's share of the slots that were usable then; below 0 before there is one."""
+    if incident.peak_used is None or incident.peak_usable is None:
+        return -1.0
+    return incident.peak_used / incident.peak_usable
 
 
 def _ordered(firing: list[Alert]) -> tuple[Alert, ...]:
@@ -199,7 +209,9 @@ def _told(
         known = incident.told.get(receiver, Telling())
         telling, one = advance_telling(known, found.get(receiver, Firing()), manner, now)
         if one is not None:
-            news.append(Told(receiver, one.transition, one.severity, incident, one.flapping))
+            ceased_at = telling.ceased_at
+            told = Told(receiver, one.transition, one.severity, incident, one.flapping, ceased_at)
+            news.append(told)
         if telling.matters(now, manner):
             tellings[receiver] = telling
     incident = replace(incident, told=tellings)

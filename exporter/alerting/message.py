@@ -82,7 +82,7 @@ def compose(
         situation = describe_pooler(state, now, pool_of(incident.alerts))
     else:
         situation = describe(state, before, now)
-    resolution = _resolution(incident, now) if told.transition is Transition.RESOLVED else None
+    resolution = _resolution(told, now) if told.transition is Transition.RESOLVED else None
     labels = {
         **sender.labels,
         "server": incident.server,
@@ -160,9 +160,11 @@ def _growth(state: ServerState) -> str:
     return rate_words(growth) if moved else ""
 
 
-def _resolution(incident: Incident, now: float) -> Resolution:
+def _resolution(told: Told, now: float) -> Resolution:
+    """What it came to; it lasted as long as it was so, and not as long as it was kept firing."""
+    incident, ceased_at = told.incident, told.ceased_at
     return Resolution(
-        duration_seconds=max(0.0, (incident.ended_at or now) - incident.opened_at),
+        duration_seconds=max(0.0, (now if ceased_at is None else ceased_at) - incident.opened_at),
         peak_used=incident.peak_used,
         peak_usable=incident.peak_usable,
         least_free=incident.least_free,

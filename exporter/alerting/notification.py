@@ -89,7 +89,11 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What an incident came to, known when it is resolved."""
+    """What an incident came to, known when it is resolved.
+
+    `duration_seconds` is until its last condition ceased. The peak and the least headroom are of
+    the moment with the largest share of the usable slots.
+    """
 
     duration_seconds: float
     peak_used: int | None

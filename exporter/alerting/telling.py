@@ -45,6 +45,11 @@ class Firing:
     audible: Severity | None = None
     muted: Severity | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether the condition of any of them holds."""
+        return self.audible is not None or self.muted is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Telling:
@@ -63,6 +68,7 @@ class Telling:
         flapping_told: whether that was said.
         relapsed: whether it rose since the receiver was last told anything.
         audible: what nothing muted of that; that a condition ceased is no muting.
+        ceased_at: since when no condition holds of what is routed to it.
     """
 
     severity: Severity | None = None
@@ -75,6 +81,7 @@ class Telling:
     flapping_told: bool = False
     relapsed: bool = False
     audible: Severity | None = None
+    ceased_at: float | None = None
 
     @property
     def rank(self) -> int:
@@ -166,14 +173,19 @@ def _observed(known: Telling, firing: Firing, manner: Manner | None, now: float)
     return replace(
         known,
         at=None if known.at is None else min(known.at, now),
+        ceased_at=None if firing.holds else _since(known.ceased_at, now),
         due=due,
         falling=fell or (known.falling and not rose),
-        fell_at=min(now if known.fell_at is None else known.fell_at, now) if below else None,
+        fell_at=_since(known.fell_at, now) if below else None,
         openings=openings,
         flapping=manner is not None and (known.flapping or (rose and often)),
         relapsed=known.relapsed or rose,
         audible=_heard(known, firing),
     )
+
+
+def _since(known: float | None, now: float) -> float:
+    return now if known is None else min(known, now)
 
 
 def _heard(known: Telling, firing: Firing) -> Severity | None:

@@ -10,7 +10,8 @@ from exporter.config.alerting import Route
 from exporter.notify.words import resolution_lines
 from exporter.rules.model import Element, Result, Rule
 from exporter.snapshot.server import Reason
-from tests.support.states import failure, group, refused, state
+from exporter.snapshot.slots import Limits
+from tests.support.states import failure, group, refused, snapshot, state
 
 ROUTES = (
     Route.model_validate({"receiver": "pagerduty", "matchers": ('severity="critical"',)}),
@@ -156,6 +157,24 @@ def test_the_resolve_tells_duration_peak_headroom_and_refusals():
     assert resolution.refused
     assert "peak 97/97 slots" in told["slack"].headline
     assert "clients were refused" in told["slack"].headline
+
+
+def test_the_peak_is_the_worst_moment_also_where_the_slots_become_more():
+    server = Server()
+    server.step(CRITICAL, used=86)
+    more = Limits(max_connections=200, superuser_reserved_connections=3)
+    server.step(CRITICAL, snapshot=snapshot(group(121), limits=more))
+    resolution = server.last()["slack"].resolution
+    assert (resolution.peak_used, resolution.peak_usable, resolution.least_free) == (86, 97, 11)
+
+
+def test_the_least_headroom_is_that_of_the_peak_where_the_slots_become_fewer():
+    server = Server()
+    more = Limits(max_connections=200, superuser_reserved_connections=3)
+    server.step(CRITICAL, snapshot=snapshot(group(180), limits=more))
+    server.step(CRITICAL, used=88)
+    resolution = server.last()["slack"].resolution
+    assert (resolution.peak_used, resolution.peak_usable, resolution.least_free) == (180, 197, 17)
 
 
 @pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.ROLE_LIMIT, Reason.DATABASE_LIMIT])

@@ -21,7 +21,8 @@ RECEIVERS = (
     SlackReceiver(name="slack", type="slack", webhook_url="http://127.0.0.1/x"),
 )
 OPENED, ESCALATED = Transition.OPENED, Transition.ESCALATED
-RESOLVED, REPEATED = Transition.RESOLVED, Transition.REPEATED
+DEESCALATED, RESOLVED = Transition.DEESCALATED, Transition.RESOLVED
+REPEATED = Transition.REPEATED
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 
 
@@ -142,6 +143,45 @@ def test_what_is_only_kept_firing_holds_the_end_back_and_tells_no_fall():
     assert server.step() == [("pagerduty", RESOLVED)]
     assert list(server.book.incidents) == ["connections"]
     assert server.step(seconds=10) == [("slack", RESOLVED)]
+
+
+def test_what_was_so_for_five_seconds_did_not_last_as_long_as_it_was_kept_firing():
+    server = Server()
+    server.step(KEPT)
+    assert server.step(seconds=5) == []
+    server.restart()
+    assert server.step(seconds=300) == [("pagerduty", RESOLVED), ("slack", RESOLVED)]
+    for told in server.sent:
+        assert told.resolution is not None
+        assert told.resolution.duration_seconds == 5
+        assert told.headline.startswith("RESOLVED prod: connections after 5 s")
+
+
+def test_a_pager_hears_how_long_that_lasted_which_it_was_told_of():
+    server = Server()
+    server.step(KEPT, HIGH)
+    server.step(HIGH, seconds=5)
+    assert server.step(HIGH, seconds=300) == [("pagerduty", RESOLVED), ("slack", DEESCALATED)]
+    (told, _) = server.sent
+    assert told.resolution is not None
+    assert told.resolution.duration_seconds == 5
+    assert server.step(seconds=95) == [("slack", RESOLVED)]
+    (told,) = server.sent
+    assert told.resolution is not None
+    assert told.resolution.duration_seconds == 400
+
+
+def test_what_comes_back_meanwhile_lasts_to_its_last_end():
+    server = Server()
+    server.step(KEPT)
+    server.step(seconds=5)
+    server.step(KEPT, seconds=100)
+    server.step(seconds=5)
+    server.step(seconds=300)
+    for told in server.sent:
+        assert told.resolution is not None
+        assert told.resolution.duration_seconds == 110
+    assert len(server.sent) == 2
 
 
 def test_a_message_tells_no_values_of_what_is_only_kept_firing():
