@@ -37,7 +37,7 @@ from exporter.rules.evaluate import RuleSet
 from exporter.schedule import Schedule
 from exporter.snapshot.server import ServerState
 from exporter.sources.credentials import addresses
-from exporter.web.port import DeliveryRow, Port
+from exporter.web.port import DeadRow, DeliveryRow, Port
 from exporter.web.server import Web, bind
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ STOP_TURNS, STOP_DELIVERIES, STOP_SESSIONS, STOP_WEB = 0.4, 0.6, 0.2, 0.2
 SELF_SECONDS = 5.0
 #: A notification that was given up is news for this long; then its alert may resolve.
 DEAD_SECONDS = 3600.0
+#: Dead letters on the page: what a night without a receiver may come to.
+SHOWN_DEAD = 20
 #: Names of jobs; no endpoint's name has a space.
 COLD_START, HEARTBEAT = "cold start", "heart beat"
 
@@ -276,6 +278,7 @@ class App:
             own_families=self._own_families,
             own_book=lambda: self._self.book,
             deliveries=self._deliveries,
+            dead=self._dead,
             state_trouble=self._state_trouble,
             version=__version__,
             compatibility=lambda: self._config.metrics.compatibility,
@@ -339,4 +342,16 @@ class App:
                 each.last_error,
             )
             for each in self._outbox.dispatcher.telemetry()
+        ]
+
+    def _dead(self) -> Sequence[DeadRow]:
+        letters = self._outbox.store.dead_letters()[-SHOWN_DEAD:]
+        return [
+            DeadRow(
+                letter.row.receiver,
+                letter.died_at,
+                letter.row.notification.headline,
+                letter.reason.value,
+            )
+            for letter in reversed(letters)
         ]

@@ -16,7 +16,7 @@ from exporter.alerting.words import duration_words, percent, role_words
 from exporter.web.api import port_of
 from exporter.web.parts import alerts, failure, heading, level_of, table
 from exporter.web.pooler_page import pooler
-from exporter.web.port import DeliveryRow, Port
+from exporter.web.port import DeadRow, DeliveryRow, Port
 
 REFRESH_SECONDS = 5
 _STYLE = """
@@ -51,6 +51,7 @@ def html(port: Port) -> str:
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
         f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}{poolers}"
         f"{_state(port.state_trouble())}{_deliveries(port.deliveries())}"
+        f"{_dead(port.dead(), now)}"
         f"{alerts(port.own_book())}{_silences(port, now)}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
@@ -153,3 +154,13 @@ def _deliveries(rows: Iterable[DeliveryRow]) -> str:
         return "<p><strong>No receiver is configured: nobody will be told.</strong></p>"
     heads = ("receiver", "delivered", "pending", "given up", "last error")
     return f"<h2>Notifications</h2>{table(heads, cells)}"
+
+
+def _dead(rows: Iterable[DeadRow], now: float) -> str:
+    """What a receiver did not take: somebody has to read it here."""
+    cells = [
+        (f"{duration_words(now - row.at)} ago", row.receiver, row.headline, row.reason)
+        for row in rows
+    ]
+    heads = ("given up", "receiver", "notification", "reason")
+    return f"<h2>Given up</h2>{table(heads, cells)}" if cells else ""

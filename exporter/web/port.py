@@ -23,6 +23,16 @@ class DeliveryRow:
     last_error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadRow:
+    """A notification that was given up, for the page: `at` is Unix seconds, `reason` a word."""
+
+    receiver: str
+    at: float
+    headline: str
+    reason: str
+
+
 class Silencer(Protocol):
     """What silences are changed by."""
 
@@ -48,6 +58,8 @@ class Port:
     """The alerts about pgheadroom itself."""
     deliveries: Callable[[], Sequence[DeliveryRow]]
     version: str
+    dead: Callable[[], Sequence[DeadRow]] = list
+    """The last notifications that were given up, the newest first."""
     state_trouble: Callable[[], str] = str
     """What is wrong with the state directory, or nothing."""
     compatibility: Callable[[], bool] = lambda: True

@@ -92,3 +92,5 @@ def test_what_a_receiver_refuses_for_good_is_told_through_the_others(tmp_path, s
             tries = 2 if name == "answers400" else 1
             assert groups.count("connections") == tries, "400 once more as bare text"
             assert watch.scrape().one("pgheadroom_outbox_dead", receiver=name) >= 1
+            assert f"<td>{name}</td><td>CRITICAL db: " in watch.page, "what it missed is to be read"
+        assert "k" * 32 not in watch.page

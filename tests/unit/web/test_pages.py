@@ -13,7 +13,7 @@ from exporter.metrics.server import server_families
 from exporter.metrics.view import Caps
 from exporter.snapshot.blockers import Blocker
 from exporter.web.page import html
-from exporter.web.port import DeliveryRow, Port
+from exporter.web.port import DeadRow, DeliveryRow, Port
 from exporter.web.server import application
 from tests.support.states import failure, group, snapshot, state
 
@@ -50,6 +50,17 @@ def test_the_page_says_what_is_wrong_with_the_state():
     port, _, _ = site(state(group(1)))
     assert "State:" not in html(port)
     assert "State: disk &lt;full&gt;" in html(replace(port, state_trouble=lambda: "disk <full>"))
+
+
+def test_what_no_receiver_took_is_read_on_the_page():
+    port, _, _ = site(state(group(1)))
+    assert "Given up" not in html(port)
+    dead = DeadRow("sl<ck", 940.0, "CRITICAL prod: <b>97</b>/97 slots", "gone")
+    text = html(replace(port, dead=lambda: [dead]))
+    cells = (
+        "<td>1 min ago</td><td>sl&lt;ck</td><td>CRITICAL prod: &lt;b&gt;97&lt;/b&gt;/97 slots</td>"
+    )
+    assert f"{cells}<td>gone</td>" in text
 
 
 def test_a_role_with_many_names_is_on_the_page_and_in_the_api():
