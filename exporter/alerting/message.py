@@ -33,6 +33,7 @@ from exporter.alerting.words import (
     failure_words,
     percent,
     rate_words,
+    reason_words,
     role_words,
 )
 from exporter.snapshot.activity import count_by
@@ -44,6 +45,8 @@ from exporter.snapshot.server import ServerState, Snapshot
 HEADLINE = 80
 """Characters of a headline: what a telephone shows of a PagerDuty summary (alerting.md 5)."""
 TOP = 5
+#: Families of incidents whose headline has why polls fail.
+UNSEEN = ("reachability", "pooler_reachability")
 #: Forecasts from the nearest to the furthest; the nearest that holds is the one to tell.
 WINDOWS = ("page", "warning", "leak")
 #: Slots within the window of the growth. A line through one client that came and stayed rises by
@@ -209,8 +212,8 @@ def _headline(
     else:
         summary = summary_of(incident.alerts[0], state) if incident.alerts else ""
         text = summary or incident.family.replace("_", " ")
-        if incident.family == "reachability" and state.failure is not None:
-            text = f"{text}: {state.failure.message}"
+        if incident.family.partition(":")[0] in UNSEEN and state.failure is not None:
+            text = f"{text}: {reason_words(state.failure.message)}"
         parts = [
             f"{head} {text}" if incident.server in text else f"{head} {incident.server}: {text}"
         ]

@@ -80,7 +80,8 @@ class Situation:
     waiting: int = 0
     behind: tuple[Attribution, ...] = ()
     """Who is really behind backends that a pooler holds in a transaction, the oldest first."""
-    data_age_seconds: float = 0.0
+    data_age_seconds: float | None = None
+    """How old the numbers are, None where there are none: the server was never seen."""
     applications_waiting: tuple[Holder, ...] = ()
     """Who waits for a server connection of a pool; `used` is how many clients."""
     failure: str = ""

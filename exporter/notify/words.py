@@ -185,8 +185,9 @@ def doubts(situation: Situation) -> list[str]:
     lines = []
     if situation.failure:
         lines.append(f"Polls fail: {plain(situation.failure, 300)}")
-    if situation.failure or situation.data_age_seconds > _OLD_SECONDS:
-        lines.append(f"The numbers are {duration_words(situation.data_age_seconds)} old")
+    age = situation.data_age_seconds
+    if age is not None and (situation.failure or age > _OLD_SECONDS):
+        lines.append(f"The numbers are {duration_words(age)} old")
     return lines
 
 

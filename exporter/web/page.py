@@ -19,6 +19,8 @@ from exporter.web.pooler_page import pooler
 from exporter.web.port import DeadRow, DeliveryRow, Port
 
 REFRESH_SECONDS = 5
+#: Far above any interval.
+_OLD_SECONDS = 30
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--ok:#2e7d32;--warning:#b26a00;--critical:#c62828}
 body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}
@@ -99,7 +101,7 @@ def _bar(situation: Situation, level: str) -> str:
 
 
 def _facts(situation: Situation) -> str:
-    idle = situation.idle_transaction
+    idle, age = situation.idle_transaction, situation.data_age_seconds or 0.0
     facts = [
         situation.arithmetic,
         situation.rate,
@@ -112,9 +114,7 @@ def _facts(situation: Situation) -> str:
         f" (pid {idle.pid}, {idle.application_name or idle.usename})"
         if idle
         else "",
-        f"data is {duration_words(situation.data_age_seconds)} old"
-        if situation.failure or situation.data_age_seconds > 30  # noqa: PLR2004  far above any interval
-        else "",
+        f"data is {duration_words(age)} old" if situation.failure or age > _OLD_SECONDS else "",
     ]
     return f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>"
 

@@ -38,7 +38,7 @@ def _title(state: PoolerState) -> str:
 def _facts(state: PoolerState, situation: Situation) -> str:
     waits = (f"{name} {seconds * 1000:.3g} ms" for name, seconds in state.waits.items() if seconds)
     listed = ", ".join(waits)
-    age = situation.data_age_seconds
+    age = situation.data_age_seconds or 0.0
     facts = [
         situation.arithmetic,
         ", ".join(f"{count} {what}" for what, count in situation.states.items()),

@@ -18,12 +18,13 @@ from exporter.alerting.routing import Routing
 from exporter.config.alerting import Route, Rules
 from exporter.config.pooler import PoolerThresholds
 from exporter.config.server import Forecast, Polling, Thresholds
+from exporter.notify import words
 from exporter.notify.pagerduty import details
 from exporter.notify.slack_message import payload
 from exporter.poll import Desk, Plan, PoolerPlan, PoolerWatch, Watch
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.load import load_rules
-from exporter.snapshot.server import Probe, Reason
+from exporter.snapshot.server import Failure, Probe, Reason
 from exporter.sources.errors import SourceError
 from exporter.web.pooler_page import pooler as pooler_part
 from tests.support.poolers import database, pool, pooled, waiting
@@ -193,6 +194,17 @@ def test_a_pooler_of_no_server_stands_for_itself():
     assert page.server == "alone"
     (entry,) = world.desk.board.poolers
     assert entry.state.capacity is None
+
+
+def test_a_console_that_does_not_let_us_in_pages_with_the_reason():
+    world = World()
+    watch, _ = world.pooler(shown=Failure(Reason.AUTH, "not allowed", "add the user"))
+    warned, paged = world.turn(watch, times=31)
+    assert (warned.severity, paged.severity) == (Severity.WARNING, Severity.CRITICAL)
+    assert paged.headline == "CRITICAL prod: pooler pgb-1 not seen for 1m 0s: not allowed"
+    first, *_ = words.actions(paged)
+    assert first.startswith("Do what the reason asks for")
+    assert words.doubts(paged.situation) == ["Polls fail: not allowed. add the user"]
 
 
 def test_missing_data_resolves_nothing_and_is_an_incident_of_its_own(caplog):

@@ -141,6 +141,17 @@ def test_a_server_that_is_not_seen_says_why_as_far_as_it_fits():
     assert page.headline == f"{said}…"
 
 
+def test_the_reason_goes_before_the_address_that_gave_it():
+    said = (
+        'connection to server at "database.prod.example.com", port 5432 failed: Connection refused'
+    )
+    gone = state(snapshot=None, failure=Failure(Reason.NETWORK, said, "check the host and port"))
+    page = told(gone, family="reachability", summary="prod: not seen for 16s")
+    assert page.headline == "CRITICAL prod: not seen for 16s: Connection refused"
+    doubts = words.doubts(page.situation)
+    assert doubts == [f"Polls fail: {said}. check the host and port"], "no age of no numbers"
+
+
 def test_other_families_lead_with_their_own_summary():
     page = told(state(*LAUNCH), family="idle_in_transaction", summary="prod: 12 sessions are idle")
     assert page.headline == "CRITICAL prod: 12 sessions are idle"
