@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from exporter.config.hints import key_hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def _place(detail: ErrorDetails) -> str:
 def _message(detail: ErrorDetails, schema: dict[str, Any]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(schema), n=1)
-        return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
+        hint = key_hint(detail["loc"], schema)
+        return f"unknown key; {hint}" if hint else "unknown key"
     if kind == "missing":
         return "missing; this key is required"
     if kind == "union_tag_not_found":
@@ -78,9 +79,3 @@ def _kinds(schema: dict[str, Any]) -> list[str]:
     """The kinds of receiver there are."""
     mapping: dict[str, str] = schema["properties"]["receivers"]["items"]["discriminator"]["mapping"]
     return sorted(mapping)
-
-
-def _known_keys(schema: dict[str, Any]) -> frozenset[str]:
-    """Every key of the generated schema: what a typing mistake may have meant."""
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return frozenset(key for part in parts for key in part.get("properties", {}))

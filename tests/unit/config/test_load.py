@@ -64,7 +64,7 @@ listen: nowhere
 """
     found = problems(tmp_path, text)
     for expected in (
-        "servers[0].intervall: unknown key; did you mean interval?",
+        "servers[0].intervall: unknown key; interval is a key of servers[].polling",
         "servers[1].name: 'a' is already the name of servers[0]; names must differ",
         "servers[1].dsn: not a DSN",
         (
@@ -80,6 +80,26 @@ listen: nowhere
     ):
         assert expected in found
     assert any(line.startswith("servers[2].labels") and "'server'" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD + "lisen: x\n", "lisen: unknown key; did you mean listen?"),
+        ("servers: [{name: a, dsn: 'host=h', forecast: {}}]\n",
+         "servers[0].forecast: unknown key; forecast is a key of the top level"),
+        ("servers: [{name: a, dsn: 'host=h', deadline: 1s}]\n",
+         "servers[0].deadline: unknown key; deadline is a key of servers[].polling"),
+        ("servers: [{name: a, dsn: 'host=h', qwerty: 1}]\n", "servers[0].qwerty: unknown key"),
+        (GOOD + "receivers: [{name: s, type: slack, webhook_url: 'https://x', webhok_url: y}]\n",
+         "receivers[0].webhok_url: unknown key; did you mean webhook_url?"),
+        (GOOD + "receivers: [{name: s, type: slack, webhook_url: 'https://x', routing_key: y}]\n",
+         ("receivers[0].routing_key: unknown key;"
+          " routing_key is a key of receivers[] of type pagerduty")),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_comes_with_the_key_or_the_place_that_was_meant(tmp_path, text, said):
+    assert problems(tmp_path, text) == [said]
 
 
 def test_routes_lead_to_receivers_that_exist(tmp_path):
