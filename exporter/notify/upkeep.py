@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from exporter.alerting.notification import Notification
+from exporter.alerting.notification import Notification, Transition
 from exporter.notify.clock import Clocks
-from exporter.notify.receiver import Receiver
+from exporter.notify.receiver import Reason, Receiver
 from exporter.notify.standing import Standing, Standings, standings_from_json
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,16 @@ class Upkeep:
         if self._standings.told(notification):
             self.hurry()
         self._save(self._standings.to_json())
+
+    def given_up(self, receiver: Receiver, notification: Notification, reason: Reason) -> None:
+        """Take up what was refused as well: what stands is sent again, and a refusal may pass.
+
+        Else what has ended would go on standing. Only what opens and is no message for the receiver
+        is left: it would be refused each time, with all that stands beside it.
+        """
+        resolved = notification.transition is Transition.RESOLVED
+        if resolved or reason is not Reason.PAYLOAD:
+            self.told(receiver, notification)
 
     def hurry(self) -> None:
         """Send all of it again at once: somebody may lack something."""

@@ -239,6 +239,7 @@ class Worker:
             pending.notification.transition,
         )
         self._tally.dead()
+        self._upkeep.given_up(self._receiver, pending.notification, reason)
         self._journal.bury(pending.id, reason)
 
     def _superseded(self, dropped: Iterable[int]) -> None:

@@ -180,6 +180,40 @@ def test_what_stands_goes_on_under_a_receivers_new_name(outboxes):
     assert [len(request_alerts(each)) for each in later] == [1, 1]
 
 
+def ended(alert) -> bool:
+    """Whether `alert` is over by now."""
+    return str(alert["endsAt"]) < time.strftime("%Y-%m-%dT%H:%M:%S.999Z", time.gmtime())
+
+
+@pytest.mark.parametrize("status", [401, 404, 400])
+def test_an_end_that_was_refused_is_sent_again_instead_of_what_ended(outboxes, status):
+    with HttpReceiver() as am:
+        outbox = outboxes(receiver(am.url))
+        tell(outbox)
+        delivered(outbox)
+        am.otherwise = Answer(status, "")
+        tell(outbox, RESOLVED)
+        eventually(lambda: outbox.store.health().dead == 1, "given up")
+        am.otherwise = Answer()
+        before = len(am.requests)
+        later = am.wait_for(before + 2)[before:]
+        assert all(ended(each) for request in later for each in request_alerts(request))
+
+
+@pytest.mark.parametrize(("status", "stands"), [(401, True), (404, True), (400, False)])
+def test_an_alert_that_was_refused_for_a_moment_stands(outboxes, status, stands):
+    with HttpReceiver(otherwise=Answer(status, "")) as am:
+        outbox = outboxes(receiver(am.url))
+        tell(outbox)
+        eventually(lambda: outbox.store.health().dead == 1, "given up")
+        assert bool(outbox.store.keys("standing/")) is stands
+        if stands:
+            before = len(am.requests)
+            am.otherwise = Answer()
+            later = am.wait_for(before + 2)[-1]
+            assert not ended(request_alerts(later)[0])
+
+
 @pytest.mark.parametrize(
     ("answers", "permanent"), [((500, 400), False), ((400, 404), True), ((503, 503), False)]
 )
