@@ -125,7 +125,7 @@ class App:
         was_empty = not store.keys()
         quiet = self._desk.quiet
         self._own_desk = Desk(rules.of_scope("self"), self._board, keeper, self._clock, quiet)
-        self._silencing = Silencing(quiet, keeper, self._clock, self._review_soon)
+        self._silencing = Silencing(quiet, keeper, self._review_soon)
         self._reviews: set[asyncio.Task[None]] = set()
         self._fleet = Fleet(self._desk, self._schedule)
         self._self = SelfWatch(self._own_families, make_alerter(config, {}), self._own_desk)

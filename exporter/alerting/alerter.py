@@ -147,8 +147,9 @@ class Alerter:
             return alerts, ()
         own = tuple(firing.values())
         around = replace(around, firing=(*own, *around.firing))
+        at = now if around.at is None else around.at
         muted = {
-            key: replace(alerts[key], muted_by=self.muting.reason(labels, around, now))
+            key: replace(alerts[key], muted_by=self.muting.reason(labels, around, at))
             for key, labels in firing.items()
         }
         return {**alerts, **muted}, own

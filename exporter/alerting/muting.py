@@ -29,10 +29,13 @@ class Around:
     """What else a decision about one endpoint rests on.
 
     `firing` are the label sets of the firing alerts of the whole process, as matchers see them.
+    `at` is Unix seconds by the machine's clock, by which silences and mutes hold; None: it is that
+    of the decision.
     """
 
     silences: Sequence[Silence] = ()
     firing: Sequence[Labels] = ()
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,26 +35,29 @@ class Silencing:
         self,
         quiet: Quiet,
         journal: Journal,
-        clock: Callable[[], float],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._quiet = quiet
         self._journal = journal
-        self._clock = clock
         self._changed = changed
         quiet.silences, left = silences_from_json(journal.load(SILENCES) or "[]")
         for each in left:
             log.warning("kept silence not understood", extra={"silence": each})
 
+    @property
+    def now(self) -> float:
+        """Unix seconds by the machine's clock, by which silences hold."""
+        return self._quiet.clock()
+
     def listed(self) -> Sequence[Silence]:
         """Every silence, those that were over a day ago left out; the next to end first."""
-        found = remembered(self._quiet.silences, self._clock())
+        found = remembered(self._quiet.silences, self.now)
         return sorted(found, key=lambda each: (each.ends_at, each.id))
 
     @property
     def active(self) -> int:
         """How many silences hold now."""
-        now = self._clock()
+        now = self.now
         return sum(each.state(now) is SilenceState.ACTIVE for each in self._quiet.silences)
 
     async def add(self, raw: object) -> Silence:
@@ -63,7 +66,7 @@ class Silencing:
         Raises:
             ValueError: it cannot be had; a line for each thing that is wrong.
         """
-        now = self._clock()
+        now = self.now
         known = remembered(self._quiet.silences, now)
         made = requested(raw, secrets.token_hex(4), now)
         if sum(each.state(now) is not SilenceState.EXPIRED for each in known) >= MOST_SILENCES:
@@ -74,7 +77,7 @@ class Silencing:
 
     async def expire(self, silence_id: str) -> Silence | None:
         """End a silence now; None where there is none of that id."""
-        now = self._clock()
+        now = self.now
         found = next((each for each in self._quiet.silences if each.id == silence_id), None)
         if found is None or found.state(now) is SilenceState.EXPIRED:
             return found

@@ -16,7 +16,7 @@ from exporter.alerting.words import duration_words, percent, role_words
 from exporter.web.api import port_of
 from exporter.web.parts import alerts, failure, heading, level_of, table
 from exporter.web.pooler_page import pooler
-from exporter.web.port import DeadRow, DeliveryRow, Port
+from exporter.web.port import DeadRow, DeliveryRow, Port, Silencer
 
 REFRESH_SECONDS = 5
 #: Far above any interval.
@@ -54,7 +54,7 @@ def html(port: Port) -> str:
         f"<body><h1>pgheadroom <small>{escape(port.version)}</small></h1>{servers}{poolers}"
         f"{_state(port.state_trouble())}{_deliveries(port.deliveries())}"
         f"{_dead(port.dead(), now)}"
-        f"{alerts(port.own_book())}{_silences(port, now)}"
+        f"{alerts(port.own_book())}{_silences(port.silencer)}"
         '<p class="quiet"><a href="/metrics">/metrics</a> · '
         '<a href="/api/v1/alerts">/api/v1/alerts</a> · '
         '<a href="/api/v1/holders">/api/v1/holders</a> · '
@@ -62,11 +62,12 @@ def html(port: Port) -> str:
     )
 
 
-def _silences(port: Port, now: float) -> str:
+def _silences(silencer: Silencer | None) -> str:
     """The silences that hold or are to come."""
-    listed = [] if port.silencer is None else port.silencer.listed()
-    rows = []
-    for each in listed:
+    if silencer is None:
+        return ""
+    rows, now = [], silencer.now
+    for each in silencer.listed():
         state = each.state(now)
         if state is not SilenceState.EXPIRED:
             left = duration_words(each.ends_at - now)

@@ -36,6 +36,10 @@ class DeadRow:
 class Silencer(Protocol):
     """What silences are changed by."""
 
+    @property
+    def now(self) -> float:
+        """Unix seconds by the machine's clock, by which silences hold."""
+
     def listed(self) -> Sequence[Silence]:
         """Every silence of the last day, the next to end first."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,7 +31,7 @@ class Silences:
             silencer = self._silencer(request)
             return _error(403, OFF) if silencer is None else await _added(request, silencer)
         known = port_of(request).silencer
-        found = [_shown(request, each) for each in (known.listed() if known is not None else ())]
+        found = [each.to_dict(known.now) for each in known.listed()] if known is not None else []
         return JSONResponse({"status": "success", "data": {"silences": found}})
 
     async def one(self, request: Request) -> Response:
@@ -44,7 +43,7 @@ class Silences:
         expired = await silencer.expire(silence_id)
         if expired is None:
             return _error(404, f"there is no silence {silence_id!r}")
-        return _one(request, expired)
+        return _one(silencer, expired)
 
     def _silencer(self, request: Request) -> Silencer | None:
         """What changes silences; None where nobody has to log in."""
@@ -61,7 +60,7 @@ async def _added(request: Request, silencer: Silencer) -> Response:
         if len(body) > _MOST_BYTES:
             return _error(413, f"a silence has at most {_MOST_BYTES} bytes")
     try:
-        return _one(request, await silencer.add(_parsed(body)), status=201)
+        return _one(silencer, await silencer.add(_parsed(body)), status=201)
     except RecursionError:
         return _error(400, "no silence is nested so deeply")
     except ValueError as error:
@@ -75,13 +74,9 @@ def _parsed(body: bytes) -> object:
         raise ValueError(f"not JSON: {error}") from None
 
 
-def _one(request: Request, silence: Silence, status: int = 200) -> Response:
-    shown = _shown(request, silence)
+def _one(silencer: Silencer, silence: Silence, status: int = 200) -> Response:
+    shown = silence.to_dict(silencer.now)
     return JSONResponse({"status": "success", "data": shown}, status_code=status)
-
-
-def _shown(request: Request, silence: Silence) -> dict[str, Any]:
-    return silence.to_dict(port_of(request).clock())
 
 
 def _error(status: int, message: str) -> Response:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import bcrypt
@@ -16,6 +17,7 @@ import yaml
 
 from exporter.demo.postgres import free_port
 from exporter.demo.watcher import child_environment
+from tests.support.clock_shim import WallClock
 from tests.support.receivers import SLACK_OK, HttpReceiver, eventually
 from tests.support.watching import COMMAND, Watching, watching
 
@@ -78,6 +80,30 @@ class Client:
         found = json.loads(self.ask("/api/v1/alerts")[1])["data"]["alerts"]
         return {a["labels"]["alertname"]: a.get("mutedBy", "") for a in found
                 if a["state"] == "firing"}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [-3600, 3600], ids=["behind", "ahead"])
+def test_mutes_and_silences_follow_a_clock_that_was_wrong_at_the_start(tmp_path, wrong):
+    clock, now = WallClock(tmp_path), datetime.now(UTC)
+    begin, soon = now - timedelta(minutes=20), now + timedelta(minutes=20)
+    times = {"times": [f"{begin:%H:%M}-{soon:%H:%M}"]}
+    mute = {"name": "now", "matchers": ['server="db"'], "times": [times]}
+    asked = {"matchers": ['server="x"'], "author": "ci", "comment": "c", "ends_at": f"{soon}"}
+    web = {"config_file": str(web_config(tmp_path))}
+    clock.step(wrong)
+    with HttpReceiver(otherwise=SLACK_OK) as slack:
+        watch = watch_of(tmp_path, slack, web=web, mutes=[mute], environ=clock.environ)
+        with watch.running():
+            clock.step(0)
+            client = Client(watch)
+            wanted = {"PostgresServerUnreachable": "mute now"}
+            eventually(lambda: client.muted().items() >= wanted.items(), "muted", 40)
+            status, text = client.ask("/api/v1/silences", "POST", asked)
+            assert (status, json.loads(text)["data"]["state"]) == (201, "active")
+            clock.step(3600)
+            (listed,) = json.loads(client.ask("/api/v1/silences")[1])["data"]["silences"]
+            assert listed["state"] == "expired"
+        assert slack.requests == []
 
 
 def test_a_silence_keeps_quiet_over_a_restart_until_it_is_expired(tmp_path):

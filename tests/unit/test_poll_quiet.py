@@ -13,6 +13,7 @@ from exporter.config.alerting import Route
 from exporter.config.muting import Inhibition
 from exporter.config.server import Forecast, Polling
 from exporter.poll import Desk, Plan, Silencing, Watch
+from exporter.poll.quiet import Quiet
 from exporter.rules.evaluate import RuleSet
 from exporter.rules.model import Rule
 from tests.support.states import group, snapshot
@@ -41,10 +42,13 @@ class House:
 
     def __init__(self, kept=None):
         self.now = 1000.0
+        self.wrong = 0.0
+        """How far the machine's clock is ahead."""
         self.kept = {} if kept is None else kept
         self.told: list[tuple[str, str]] = []
-        self.desk = Desk(RuleSet((HIGH,)), Board(), self, lambda: self.now)
-        self.silencing = Silencing(self.desk.quiet, self, lambda: self.now)
+        quiet = Quiet(lambda: self.now + self.wrong)
+        self.desk = Desk(RuleSet((HIGH,)), Board(), self, lambda: self.now, quiet)
+        self.silencing = Silencing(quiet, self)
         routing = Routing((Route(receiver="slack"),))
         alerter = Alerter(routing, Sender(), Muting((), (BIG_MUTES_SMALL,)))
         plan = Plan(Polling(), {}, Forecast(), alerter)
@@ -116,3 +120,16 @@ def test_a_silence_holds_from_the_next_poll_on_and_over_a_restart():
     assert again.poll("big", 60) == []
     asyncio.run(again.silencing.expire(made.id))
     assert again.poll("big", 60) == [("big", "opened")]
+
+
+def test_a_silence_holds_by_the_machines_clock():
+    house = House()
+    house.wrong = -3600.0
+    asked = {"matchers": ['server="big"'], "author": "a", "comment": "c", "duration": 4000}
+    asyncio.run(house.silencing.add(asked))
+    assert house.poll("big", 60) == []
+    house.wrong = 0.0
+    assert house.silencing.active == 1
+    house.now += 398
+    assert house.poll("big", 60) == [("big", "opened")]
+    assert house.silencing.active == 0

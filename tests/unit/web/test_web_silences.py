@@ -50,9 +50,9 @@ class Site:
     def __init__(self, users=None, journal=None):
         self.now = 1000.0
         self.journal = journal or Journal()
-        self.quiet = Quiet()
+        self.quiet = Quiet(lambda: self.now)
         self.silencing = Silencing(
-            self.quiet, self.journal, lambda: self.now, lambda: self.journal.order.append("changed")
+            self.quiet, self.journal, lambda: self.journal.order.append("changed")
         )
         board = Board()
         board.put(Entry(state(group(3)), book=Book({"x": MUTED})))
