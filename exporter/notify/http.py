@@ -18,7 +18,7 @@ import requests
 from requests import exceptions as errors
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from exporter.notify.receiver import DeliveryError, Reason
 
@@ -53,6 +53,8 @@ class Reply:
     status: int
     body: str
     retry_after: float | None = None
+    whole: bool = True
+    """Whether `body` is all that was to come."""
 
     @property
     def reason(self) -> Reason:
@@ -141,15 +143,26 @@ class Poster:
             allow_redirects=False,
             stream=True,
         ) as response:
-            received = b""
-            for chunk in response.iter_content(1024):
-                received += chunk
-                # The read timeout begins anew with every byte; this one does not.
-                if len(received) > _MOST_BYTES or time.monotonic() > give_up:
-                    break
+            received, whole = _body(response, give_up)
             wait = retry_after(response.headers.get("Retry-After"), self._clock())
-            text = received[:_MOST_BYTES].decode("utf-8", "replace")
-            return Reply(response.status_code, text, wait)
+            return Reply(response.status_code, received.decode("utf-8", "replace"), wait, whole)
+
+
+def _body(response: requests.Response, give_up: float) -> tuple[bytes, bool]:
+    """What came of the body until `give_up`, by the steady clock, and whether that is all of it.
+
+    The status is the answer. A body that is cut short or cannot be decoded does not take it back.
+    """
+    received = b""
+    try:
+        for chunk in response.iter_content(1024):
+            received += chunk
+            # The read timeout begins anew with every byte; this one does not.
+            if len(received) > _MOST_BYTES or time.monotonic() > give_up:
+                return received[:_MOST_BYTES], False
+    except (errors.RequestException, HTTPError):
+        return received[:_MOST_BYTES], False
+    return received, True
 
 
 def _as_addressed(request: requests.PreparedRequest) -> requests.PreparedRequest:

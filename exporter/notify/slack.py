@@ -76,7 +76,7 @@ def check(reply: Reply) -> None:
     Raises:
         DeliveryError: it did not; only words that Slack documents are repeated.
     """
-    if reply.status == _OK and reply.body == _ACCEPTED:
+    if reply.status == _OK and reply.body == _ACCEPTED and reply.whole:
         return
     word = reply.body.strip()
     known = _WORDS.get(word)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from exporter.alerting.notification import Transition
-from exporter.config.alerting import PagerDutyReceiver, SlackReceiver
+from exporter.config.alerting import PagerDutyReceiver, SlackReceiver, WebhookReceiver
 from exporter.notify.receiver import DeliveryError, Reason, Receiver
 from exporter.notify.receivers import make_receiver
 from tests.support.notifications import notification
@@ -148,8 +148,9 @@ def test_redirect_is_not_followed(server, kind):
         Answer(raw=b"\x00\xff garbage \r\n\r\n"),
         Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nok"),
         Answer(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        Answer(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"),
     ],
-    ids=["no answer", "garbage", "cut short", "broken chunks"],
+    ids=["no answer", "garbage", "cut short", "broken chunks", "broken after ok"],
 )
 def test_lost_answer_is_ambiguous(server, kind, answer):
     server.script.append(answer)
@@ -157,6 +158,29 @@ def test_lost_answer_is_ambiguous(server, kind, answer):
     assert error.reason in (Reason.NETWORK, Reason.UNEXPECTED)
     assert error.ambiguous
     assert not error.permanent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(raw=b"HTTP/1.1 202 Accepted\r\nContent-Length: 10\r\n\r\nok"),
+        Answer(raw=b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        Answer(202, "ok", {"Content-Encoding": "gzip"}),
+        Answer(202, "x" * 1_000_000),
+    ],
+    ids=["cut short", "broken chunks", "not compressed", "endless"],
+)
+def test_a_bad_body_does_not_take_back_the_status(server, answer):
+    server.script += [answer, answer]
+    receiver("pagerduty", server.url).send(notification())
+    hook = WebhookReceiver(type="webhook", name="hook", url=SecretStr(f"{server.url}/{SECRET}"))
+    make_receiver(hook).send(notification())
+    assert len(server.requests) == 2
+
+
+def test_a_status_counts_whose_body_does_not_come(server):
+    server.script.append(Answer(raw=b"HTTP/1.1 403 no\r\nContent-Length: 10\r\n\r\n"))
+    assert refused("slack", server.url).reason is Reason.AUTH
 
 
 @pytest.mark.parametrize("kind", KINDS)
