@@ -15,13 +15,11 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from exporter.config.alerting import Matcher, MatcherText
-from exporter.config.base import Model, Seconds
+from exporter.config.base import LONGEST_SECONDS, Model, Seconds
 from exporter.config.errors import problems_of
 
 #: An expired silence is listed for this long, so that one can see what was not told.
 REMEMBERED_SECONDS = 86400.0
-#: Whoever wants more than ten years wants another rule, or mistook the unit.
-LONGEST_SECONDS = 3660 * 86400.0
 #: Between them a time can be written as a date.
 _EARLIEST = datetime.min.replace(tzinfo=UTC).timestamp()
 _LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()

@@ -25,6 +25,7 @@ from exporter.config.base import (
     Seconds,
     SecondsOrZero,
     SecretFile,
+    Timeout,
     secret_file,
 )
 from exporter.config.http import HttpLogin, check_url, one_of
@@ -164,7 +165,7 @@ class ReceiverSettings(Model):
     """Whether it is told that an incident has ended."""
     client_addresses: bool = False
     """Whether messages may name client addresses; they leave your network."""
-    timeout: Seconds = 5.0
+    timeout: Timeout = 5.0
     """For connecting, and again for the answer."""
     repeat: Repeat = Repeat()
     """How often an incident that is still open is told again."""

@@ -23,6 +23,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 6048
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+#: Whoever wants more than ten years wants another rule, or mistook the unit.
+LONGEST_SECONDS = 3660 * 86400.0
+#: Sockets and Postgres' statement_timeout count milliseconds in 32 bits: that is 24 days.
+_LONGEST_WAIT_SECONDS = 86400.0
 #: Labels that pgheadroom sets itself; a configured one of that name would give a word two meanings.
 RESERVED_LABELS = frozenset({"server", "pooler", "alertname", "severity", "family", "alertstate"})
 
@@ -31,7 +35,11 @@ class Model(BaseModel):
     """Frozen, and a stranger's key is an error rather than a setting that never took effect."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -48,21 +56,28 @@ class Model(BaseModel):
         return schema
 
 
-def duration_seconds(value: Any) -> Any:  # noqa: ANN401  a parsing edge: YAML gives anything
+def duration_seconds(value: object) -> float:
     """Seconds of a Prometheus-style duration ("2s", "1m30s") or of a plain number.
 
     >>> duration_seconds("1m30s")
     90.0
     >>> duration_seconds(0.5)
     0.5
+
+    Raises:
+        ValueError: it is neither, or more than ten years.
     """
+    seconds = _seconds(value)
+    if not seconds <= LONGEST_SECONDS:
+        raise ValueError("too large for a duration: it must end within ten years")
+    return float(seconds)
+
+
+def _seconds(value: object) -> float:
     if isinstance(value, bool):
         raise ValueError("write a duration such as 2s, 5m or 1h30m")  # noqa: TRY004  pydantic collects ValueError
     if isinstance(value, int | float):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError("the number is too large for a duration") from None
+        return value
     text = str(value).strip()
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration; write 2s, 500ms, 5m or 1h30m")
@@ -86,7 +101,7 @@ def _label_value(value: Any) -> Any:  # noqa: ANN401  a parsing edge: `env: 1` i
 #: What an editor is told instead of "number": durations are usually written as text.
 _DURATION_SCHEMA = {
     "anyOf": [
-        {"type": "number", "minimum": 0, "description": "seconds"},
+        {"type": "number", "minimum": 0, "maximum": LONGEST_SECONDS, "description": "seconds"},
         {
             "type": "string",
             "pattern": f"^{_DURATION.pattern}$",
@@ -101,6 +116,7 @@ Seconds = Annotated[
 SecondsOrZero = Annotated[
     float, BeforeValidator(duration_seconds), Field(ge=0), WithJsonSchema(_DURATION_SCHEMA)
 ]
+Timeout = Annotated[Seconds, Field(le=_LONGEST_WAIT_SECONDS)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\s\x00-\x1f]+$")]
 Labels = dict[
@@ -135,16 +151,25 @@ def secret_file(path: Path) -> Path:
     return path
 
 
+def possible(path: Path) -> Path:
+    """`path` itself.
+
+    Raises:
+        ValueError: no file can have that name.
+    """
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r} is not a path: no file has \\0 in its name")
+    return path
+
+
 def expanded(path: str) -> Path:
     """`path` with the home directory that a `~` at its beginning stands for.
 
     Raises:
         ValueError: no file can have that name, or nobody has such a home directory.
     """
-    if "\0" in path:
-        raise ValueError(f"{path!r} is not a path: no file has \\0 in its name")
     try:
-        return Path(path).expanduser()
+        return possible(Path(path)).expanduser()
     except RuntimeError:
         raise ValueError(f"{path}: there is no such home directory; write the path out") from None
 

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from exporter.config.base import Model, Seconds, SecretFile, secret_file
+from exporter.config.base import Model, SecretFile, Timeout, secret_file
 
 Word = Annotated[str, Field(min_length=1)]
 
@@ -65,7 +65,7 @@ class Credentials(Model):
     password_command: Command | None = None
     """A program and its arguments, or one line for the shell, that writes the password; run anew
     for each connection."""
-    password_timeout: Seconds = 10.0
+    password_timeout: Timeout = 10.0
     """`password_command` and `rds_iam` are given up after this."""
     rds_iam: RdsIam | None = None
     """A token of AWS IAM instead of a password, signed anew for each connection."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, field_validator, model_validator
 
-from exporter.config.base import Model, Seconds, SecretFile, secret_file
+from exporter.config.base import Model, Seconds, SecretFile, Timeout, secret_file
 from exporter.config.http import check_url, one_of
 
 
@@ -23,7 +23,7 @@ class Heartbeat(Model):
     """A file with the address alone, read anew each time."""
     interval: Seconds = 60
     """How often it is asked for; whoever listens should wait for three of these."""
-    timeout: Seconds = 5
+    timeout: Timeout = 5
     """For connecting, and again for the answer."""
 
     @field_validator("url_file")

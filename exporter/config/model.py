@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from exporter.config.alerting import PagerDutyReceiver, Receiver, Route, Rules
-from exporter.config.base import Model, Name, Seconds, SecretFile
+from exporter.config.base import Model, Name, Seconds, SecretFile, possible
 from exporter.config.errors import ConfigError
 from exporter.config.heartbeat import Heartbeat
 from exporter.config.muting import DEFAULT_INHIBITIONS, Inhibition, Mute
@@ -18,7 +18,7 @@ from exporter.config.server import Forecast, Polling, Server, Thresholds
 from exporter.config.web import load_web
 
 DEFAULT_LISTEN = "127.0.0.1:9970"
-_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:]*):(\d{1,5})")
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s\x00-\x1f:]*):(\d{1,5})")
 Part = TypeVar("Part", bound=Model)
 
 
@@ -72,7 +72,7 @@ class Config(Model):
     """Names this installation in dedup keys, so that a lost disk still resolves what it opened."""
     listen: str = DEFAULT_LISTEN
     """HOST:PORT of the page and `/metrics`; `:9970` is every interface."""
-    state_dir: Path = Path("pgheadroom-state")
+    state_dir: Annotated[Path, AfterValidator(possible)] = Path("pgheadroom-state")
     """Alerts, incidents and undelivered notifications; relative to the working directory."""
     external_url: str = ""
     """Where people reach this pgheadroom's page; notifications link to it."""
@@ -204,9 +204,18 @@ def listen_address(text: str) -> tuple[str, int]:
     ('::1', 0)
     """
     found = _LISTEN.fullmatch(text)
-    if not found or int(found[2]) > 65535:  # noqa: PLR2004  the largest TCP port
+    if not found or int(found[2]) > 65535 or not _is_host(found[1]):  # noqa: PLR2004  the largest TCP port
         raise ValueError(f"{text!r} is not an address; write HOST:PORT, e.g. {DEFAULT_LISTEN}")
     return found[1].strip("[]") or "0.0.0.0", int(found[2])  # noqa: S104  asked for by ":9970"
+
+
+def _is_host(text: str) -> bool:
+    """Whether a resolver can be asked for it: `a..b` cannot, nor can a part of 64 characters."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 __all__ = ["Config", "Name", "listen_address"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from exporter.config.base import Labels, Model, Name, Ratio, Seconds, SecondsOrZero
+from exporter.config.base import Labels, Model, Name, Ratio, Seconds, SecondsOrZero, Timeout
 from exporter.config.credentials import Credentials
 
 #: A line through fewer readings than half of these is not drawn (snapshot/forecast.py).
@@ -22,9 +22,9 @@ class Polling(Model):
     """While more than `busy_above` of the usable slots are used, or the count climbs."""
     busy_above: Ratio = 0.40
     """Share of the usable slots above which the busy interval applies."""
-    deadline: Seconds = 2.0
+    deadline: Timeout = 2.0
     """A poll that takes longer is late; the session is kept."""
-    connect_deadline: Seconds = 5.0
+    connect_deadline: Timeout = 5.0
     """A login, pgheadroom's own or the probe's, is given up after this."""
     counters_interval: Seconds = 10.0
     """How often `pg_stat_database` is read."""

@@ -149,6 +149,35 @@ def test_what_yaml_makes_of_a_slip_is_told_at_its_place(tmp_path, text, message)
     assert message in found
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("polling: {interval: .inf}", "polling.interval"),
+        ("polling: {interval: .nan}", "polling.interval"),
+        ("polling: {interval: 99999999999999999999w}", "polling.interval"),
+        (f"polling: {{interval: {'9' * 400}}}", "polling.interval"),
+        (f"polling: {{interval: {'9' * 5000}s}}", "polling.interval"),
+        ("polling: {deadline: 25d}", "polling.deadline"),
+        ("rules: {overrides: {X: {for: .inf}}}", "rules.overrides.X.for"),
+        ("heartbeat: {url: 'http://x/', timeout: 1000000000d}", "heartbeat.timeout"),
+        ("thresholds: {idle_in_transaction: .inf}", "thresholds.idle_in_transaction"),
+        ('state_dir: "a\\0b"', "state_dir"),
+        ("listen: a..b:9970", "listen"),
+        (f"listen: {'a' * 64}.example:9970", "listen"),
+        ('listen: "a\\0b:9970"', "listen"),
+    ],
+)
+def test_what_no_process_could_run_with_is_told_before_it_runs(tmp_path, text, where):
+    (found,) = problems(tmp_path, GOOD + text)
+    assert found.startswith(f"{where}: ")
+
+
+def test_a_duration_may_have_ten_years(tmp_path):
+    assert loaded(tmp_path, GOOD + "cold_start_resolve: 3660d").cold_start_resolve == 316_224_000
+    (found,) = problems(tmp_path, GOOD + "cold_start_resolve: 3661d")
+    assert "within ten years" in found
+
+
 def test_a_home_directory_that_nobody_has_is_told(tmp_path, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
