@@ -14,6 +14,7 @@ import click
 from exporter.alerting.words import role_words
 from exporter.check import Checked, worst
 from exporter.check import check as look
+from exporter.cli.lines import print_line
 from exporter.cli.options import WORDS, config_option, json_option
 from exporter.cli.reading import origin_of, read
 from exporter.notify.words import as_is, behind_lines
@@ -37,18 +38,18 @@ def check(path: Path | None, *, as_json: bool) -> None:
 
 def _print_checked(checked: Checked) -> None:
     situation = checked.situation
-    click.secho(f"{checked.name}  {WORDS[checked.code]}", bold=True)
+    print_line(f"{checked.name}  {WORDS[checked.code]}", bold=True)
     failure = f"{checked.tried}: {situation.failure}" if situation.failure else ""
     for line in (failure, situation.arithmetic, checked.probe, *checked.warnings):
         if line:
-            click.echo(f"  {line}")
+            print_line(f"  {line}")
     if situation.states:
         states = ", ".join(f"{count} {state}" for state, count in situation.states.items())
-        click.echo(f"  {states}")
+        print_line(f"  {states}")
     for finding in checked.findings:
-        click.echo(f"  {finding.severity}: {finding.summary} [{finding.alertname}]")
+        print_line(f"  {finding.severity}: {finding.summary} [{finding.alertname}]")
     if situation.top_role is not None:
-        click.echo(f"  {role_words(situation.top_role)}")
+        print_line(f"  {role_words(situation.top_role)}")
     _print_list("top holders", [f"{each.used:>5}  {each.name}" for each in situation.holders])
     _print_list("in a transaction, behind a pooler", behind_lines(situation, as_is, addresses=True))
     waiting = [f"{each.used:>5}  {each.name}" for each in situation.applications_waiting]
@@ -58,6 +59,6 @@ def _print_checked(checked: Checked) -> None:
 def _print_list(title: str, lines: Sequence[str]) -> None:
     """`lines` under `title`; nothing where there are none."""
     if lines:
-        click.echo(f"  {title}")
+        print_line(f"  {title}")
     for line in lines:
-        click.echo(f"    {line}")
+        print_line(f"    {line}")

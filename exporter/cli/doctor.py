@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.lines import print_line
 from exporter.cli.options import WORDS, config_option, json_option
 from exporter.cli.reading import origin_of, read
 from exporter.doctor.examine import Examined, examine, worst
@@ -77,17 +78,17 @@ def doctor(  # noqa: PLR0913, PLR0917  one argument for each option
 
 
 def _print(examined: Examined) -> None:
-    click.secho(f"{examined.name}  {WORDS[examined.code]}", bold=True)
+    print_line(f"{examined.name}  {WORDS[examined.code]}", bold=True)
     failure = f"{examined.tried}: {examined.failure}" if examined.failure else ""
     for line in (failure, examined.arithmetic):
         if line:
-            click.echo(f"  {line}")
+            print_line(f"  {line}")
     for advice in examined.advice:
-        click.echo(f"  {advice.severity}: {advice.found} [{advice.name}]")
-        click.echo(f"    set  {advice.set}")
-        click.echo(f"    see  {advice.source}")
+        print_line(f"  {advice.severity}: {advice.found} [{advice.name}]")
+        print_line(f"    set  {advice.set}")
+        print_line(f"    see  {advice.source}")
     if examined.figures:
-        click.echo("  sizes")
+        print_line("  sizes")
     for figure in examined.figures:
-        click.echo(f"    {figure.name:<26}{figure.value:>8,.0f}  {figure.formula}")
-        click.echo(f"    {'':<34}  {figure.source}")
+        print_line(f"    {figure.name:<26}{figure.value:>8,.0f}  {figure.formula}")
+        print_line(f"    {'':<34}  {figure.source}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from exporter.cli.lines import print_line
 from exporter.cli.options import config_option, fail
 from exporter.cli.reading import origin_of, read
 from exporter.notify.trial import try_receivers
@@ -33,5 +34,5 @@ def test(path: Path | None, names: tuple[str, ...]) -> None:
     failed = False
     for name, error in try_receivers(chosen, config.install_id):
         failed = failed or error is not None
-        click.echo(f"{name}: {'delivered' if error is None else f'failed: {error}'}")
+        print_line(f"{name}: {'delivered' if error is None else f'failed: {error}'}")
     sys.exit(1 if failed else 0)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from exporter.cli.lines import visible
+
 BAD_INPUT = 2
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 #: Words for the first line of what `check` and `doctor` say of an endpoint, by exit status.
@@ -31,5 +33,6 @@ def config_option(
 
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:
     """Say why, and end."""
-    click.echo(f"pgheadroom: {message}", err=True)
+    for line in f"pgheadroom: {message}".split("\n"):
+        click.echo(visible(line), err=True)
     sys.exit(code)

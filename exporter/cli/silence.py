@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from exporter.cli.lines import print_line
 from exporter.cli.options import fail
 from exporter.cli.where import REFUSED, remote_of, remote_options
 from exporter.remote import RefusedError, Remote
@@ -75,7 +76,7 @@ def add(  # noqa: PLR0913, PLR0917  each is an option
     }
     body = {key: value for key, value in asked.items() if value is not None}
     made = _asked(remote_of(**where), "POST", "", body)
-    click.echo(made["id"])
+    print_line(made["id"])
 
 
 @silence.command("list")
@@ -90,9 +91,9 @@ def list_(*, expired: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN40
         click.echo(json.dumps(shown, indent=2))
         return
     for each in shown:
-        click.echo(f"{each['id']}  {each['state']:<7}  until {each['ends_at']}  {each['author']}")
-        click.echo(f"  {', '.join(each['matchers'])}")
-        click.echo(f"  {each['comment']}")
+        print_line(f"{each['id']}  {each['state']:<7}  until {each['ends_at']}  {each['author']}")
+        print_line(f"  {', '.join(each['matchers'])}")
+        print_line(f"  {each['comment']}")
 
 
 @silence.command()
@@ -103,4 +104,4 @@ def expire(ids: tuple[str, ...], **where: Any) -> None:  # noqa: ANN401  the sha
     remote = remote_of(**where)
     for each in ids:
         _asked(remote, "DELETE", f"/{quote(each, safe='')}")
-        click.echo(f"{each} expired")
+        print_line(f"{each} expired")

@@ -211,6 +211,18 @@ def test_check_says_whose_many_names_hold_the_slots(postgres):
     )
 
 
+def test_what_a_name_says_to_a_terminal_is_shown_and_not_done(postgres16):
+    name = "evil\x1b[31mred\x1b]0;title\x07\nsecond"
+    postgres16.psql(f'create role "{name}" login')
+    try:
+        with sessions(postgres16, 3, user=name, application_name="x"):
+            said = run("check", DATABASE_URL=postgres16.dsn()).stdout
+    finally:
+        postgres16.psql(f'drop role "{name}"')
+    assert r"    3  x (evil\x1b[31mred\x1b]0;title\x07\nsecond on postgres)" in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
 def test_check_without_the_privilege_names_the_grant(start_postgres):
     server = start_postgres(18)
     server.psql("create role plain login")
