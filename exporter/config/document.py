@@ -11,8 +11,8 @@ import yaml
 from exporter.config.errors import ConfigError, Problem
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The mapping that the YAML file `path` holds.
+def read_document(path: Path, first: str = "`servers:`") -> dict[str, Any]:
+    """The mapping that the YAML file `path` holds; `first` is what it may begin with.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or no mapping.
@@ -29,7 +29,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(str(path), [Problem("", "nested too deeply")]) from None
     if not isinstance(raw, dict):
-        raise ConfigError(str(path), [Problem("", "not a mapping; begin with `servers:`")])
+        raise ConfigError(str(path), [Problem("", f"not a mapping; begin with {first}")])
     return raw
 
 

@@ -83,7 +83,7 @@ def load_web(path: Path | None) -> WebConfig:
     """
     if path is None:
         return WebConfig()
-    raw = read_document(path)
+    raw = read_document(path, first="`basic_auth_users:` or `tls_server_config:`")
     try:
         return WebConfig.model_validate(raw, context=_Base(path.absolute().parent))
     except ValidationError as error:
