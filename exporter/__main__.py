@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -18,7 +20,18 @@ def main() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from exporter.cli import main as command  # noqa: PLC0415  that takes a second on a busy machine
 
-    command()
+    try:
+        command()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up(error)
+
+
+def _give_up(error: OSError) -> NoReturn:
+    """What was printed went to a full disk; what is left of it must not be tried again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(f"pgheadroom: the output cannot be written: {error.strerror}")
 
 
 if __name__ == "__main__":

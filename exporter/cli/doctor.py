@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.lines import print_line
-from exporter.cli.options import WORDS, config_option, json_option
+from exporter.cli.options import WORDS, config_option, finite, json_option
 from exporter.cli.reading import origin_of, read
 from exporter.doctor.examine import Examined, examine, worst
 from exporter.doctor.sizing import Workload
@@ -31,6 +31,7 @@ _NOT_NEGATIVE = click.IntRange(min=0)
 @click.option(
     "--hold-ms",
     type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
     help="How long a transaction holds its connection.",
 )
 @click.option(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from exporter.cli.options import fail
+from exporter.cli.options import fail, finite
 from exporter.cli.where import DEFAULT_URL, REFUSED, login_options, remote_of
 from exporter.healthcheck import trouble
 
@@ -16,7 +16,9 @@ TIMEOUT_SECONDS = 5.0
 
 @click.command()
 @click.option("--servers", is_flag=True, help="Every server has to be seen, too.")
-@click.option("--wait", default=0.0, metavar="SECONDS", help="Ask again for so long.")
+@click.option(
+    "--wait", default=0.0, callback=finite, metavar="SECONDS", help="Ask again for so long."
+)
 @login_options
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="Where it is.")
 def healthcheck(wait: float, *, servers: bool, **where: Any) -> None:  # noqa: ANN401  the shared options

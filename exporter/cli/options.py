@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,13 @@ def config_option(
         envvar="PGHEADROOM_CONFIG",
         help=f"The YAML file. Without it {without}.",
     )
+
+
+def finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """A number as given, unless it is `nan` or `inf`, which click takes for numbers."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number to count with")
+    return value
 
 
 def fail(message: str, code: int = BAD_INPUT) -> NoReturn:

@@ -53,7 +53,9 @@ async def _run(config: Config, origin: Origin) -> None:
     # Before the loop waits for its threads: in one, a name look-up or a request that nobody can
     # end may hang.
     logging.shutdown()
-    sys.stdout.flush()
+    # Nobody's, where a supervisor started us without one.
+    if sys.stdout is not None:
+        sys.stdout.flush()
     os._exit(0)
 
 

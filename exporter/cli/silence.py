@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +41,23 @@ def _asked(remote: Remote, method: str, path: str, body: Mapping[str, Any] | Non
         fail(str(error), REFUSED)
 
 
+@contextmanager
+def _as_pgheadroom(remote: Remote) -> Iterator[None]:
+    """Says so where another program's answer has another form, as Alertmanager's has."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError):
+        fail(f"{remote.url} answers, but not as pgheadroom does", REFUSED)
+
+
+def _user() -> str:
+    """Who is logged in; a container's user need not have a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise click.UsageError("your user has no name here; say who you are: --author") from None
+
+
 @click.group()
 def silence() -> None:
     """What a running pgheadroom does not tell for a while."""
@@ -51,7 +69,7 @@ def silence() -> None:
 @click.option("--until", help="Or until when: ISO 8601, with a time zone.")
 @click.option("--from", "begins", help="From when on; now if left out.")
 @click.option("-c", "--comment", required=True, help="Why.")
-@click.option("-a", "--author", default=getpass.getuser, help="Who; you if left out.")
+@click.option("-a", "--author", default=_user, help="Who; you if left out.")
 @remote_options
 def add(  # noqa: PLR0913, PLR0917  each is an option
     matchers: tuple[str, ...],
@@ -75,8 +93,9 @@ def add(  # noqa: PLR0913, PLR0917  each is an option
         "starts_at": begins,
     }
     body = {key: value for key, value in asked.items() if value is not None}
-    made = _asked(remote_of(**where), "POST", "", body)
-    print_line(made["id"])
+    remote = remote_of(**where)
+    with _as_pgheadroom(remote):
+        print_line(_asked(remote, "POST", "", body)["id"])
 
 
 @silence.command("list")
@@ -85,15 +104,21 @@ def add(  # noqa: PLR0913, PLR0917  each is an option
 @remote_options
 def list_(*, expired: bool, as_json: bool, **where: Any) -> None:  # noqa: ANN401  the shared options
     """Print the silences that hold or are to come, the next to end first."""
-    found = _asked(remote_of(**where), "GET", "")["silences"]
-    shown = [each for each in found if expired or each["state"] != "expired"]
+    remote = remote_of(**where)
+    with _as_pgheadroom(remote):
+        found = _asked(remote, "GET", "")["silences"]
+        shown = [each for each in found if expired or each["state"] != "expired"]
+        lines = [line for each in shown for line in _lines(each)]
     if as_json:
         click.echo(json.dumps(shown, indent=2))
         return
-    for each in shown:
-        print_line(f"{each['id']}  {each['state']:<7}  until {each['ends_at']}  {each['author']}")
-        print_line(f"  {', '.join(each['matchers'])}")
-        print_line(f"  {each['comment']}")
+    for line in lines:
+        print_line(line)
+
+
+def _lines(silence: Mapping[str, Any]) -> tuple[str, ...]:
+    head = "{id}  {state:<7}  until {ends_at}  {author}".format_map(silence)
+    return head, f"  {', '.join(silence['matchers'])}", f"  {silence['comment']}"
 
 
 @silence.command()

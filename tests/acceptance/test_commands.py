@@ -50,11 +50,12 @@ def run(*arguments, folder=None, command=(COMMAND,), **own):
 
 
 @contextmanager
-def running(folder, *arguments, **own):
+def running(folder, *arguments, prefix=(), **own):
     """`pgheadroom run`, and the address that it answers at."""
     listen = free_address()
     log = folder / "log"
-    command = [COMMAND, "run", "--listen", listen, "--state-dir", folder / "state", *arguments]
+    places = ["--listen", listen, "--state-dir", folder / "state"]
+    command = [*prefix, COMMAND, "run", *places, *arguments]
     with log.open("w") as out:
         process = subprocess.Popen(command, stderr=out, cwd=folder, env=environment(**own))
     try:
@@ -319,6 +320,25 @@ def test_run_serves_only_what_is_documented_and_stops_at_once(tmp_path, postgres
         assert watchers(postgres16)
         stop(process)
         eventually(lambda: not watchers(postgres16), "the session is closed")
+
+
+def test_run_stops_without_a_standard_output(tmp_path):
+    """As a supervisor may start it."""
+    closed = ("sh", "-c", 'exec "$@" >&-', "sh")
+    with running(tmp_path, prefix=closed, DATABASE_URL=NOBODY["dsn"]) as (process, _):
+        stop(process)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "schema"], ["grants"]])
+def test_a_full_disk_under_the_output_is_said(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [COMMAND, *arguments], env=environment(), stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False, timeout=30,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "pgheadroom: the output cannot be written: No space left on device\n"
 
 
 def test_run_stops_while_nobody_answers(tmp_path):

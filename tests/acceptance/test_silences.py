@@ -14,11 +14,13 @@ from pathlib import Path
 import bcrypt
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from exporter.cli import main
 from exporter.demo.postgres import free_port
 from exporter.demo.watcher import child_environment
 from tests.support.clock_shim import WallClock
-from tests.support.receivers import SLACK_OK, HttpReceiver, eventually
+from tests.support.receivers import SLACK_OK, Answer, HttpReceiver, eventually
 from tests.support.watching import COMMAND, Watching, watching
 
 USER, PASSWORD = "deploy", "correct horse"
@@ -165,6 +167,26 @@ def test_whoever_does_not_log_in_sees_and_changes_nothing(tmp_path):
             assert len(made.strip()) == 8
 
 
+@pytest.mark.parametrize(
+    "data", [[], [{"id": "x", "matchers": [{}]}], {"silences": [{"id": 1}]}, None]
+)
+@pytest.mark.parametrize("words", [["list"], ["add", "server=db", "-d1h", "-c", "x", "-a", "me"]])
+def test_what_is_no_pgheadroom_is_said_to_be_none(data, words):
+    with HttpReceiver(otherwise=Answer(body=json.dumps({"data": data}))) as alertmanager:
+        done = CliRunner().invoke(main, ["silence", *words, "--url", alertmanager.url])
+    assert done.exit_code == 1
+    assert done.output == f"pgheadroom: {alertmanager.url} answers, but not as pgheadroom does\n"
+
+
+def test_a_user_without_a_name_is_asked_who_it_is(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    done = CliRunner().invoke(main, ["silence", "add", "server=db", "-d1h", "-c", "x"])
+    assert done.exit_code == 2
+    assert "say who you are: --author" in done.output
+
+
 def test_without_a_log_in_silences_are_listed_and_never_changed(tmp_path):
     with HttpReceiver(otherwise=SLACK_OK) as slack:
         watch = watch_of(tmp_path, slack)
@@ -183,6 +205,7 @@ def test_without_a_log_in_silences_are_listed_and_never_changed(tmp_path):
         ("basic_auth_users: {ann: secret}", "not a bcrypt hash"),
         ("tls_server_config: {cert_file: nowhere.crt}", "key_file: missing"),
         ("rate_limit: 3", "unknown key"),
+        ("", "not a mapping; begin with `basic_auth_users:` or `tls_server_config:`"),
     ],
 )
 def test_a_web_config_that_cannot_be_used_is_refused_before_anything_runs(tmp_path, text, said):

@@ -128,3 +128,12 @@ def test_a_command_that_may_have_been_meant_is_named():
     done = CliRunner().invoke(main, ["heathcheck"])
     assert done.exit_code == 2
     assert "Did you mean 'healthcheck'?" in done.output
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_it_does_not_wait_for_ever(seconds):
+    done = CliRunner().invoke(
+        main, ["healthcheck", "--wait", seconds, "--url", "http://127.0.0.1:1"]
+    )
+    assert done.exit_code == 2
+    assert f"{seconds} is no number to count with" in done.output
