@@ -10,6 +10,15 @@ import yaml
 
 from exporter.config.errors import ConfigError, Problem
 
+#: What PyYAML says with the name that follows *, ! or %, which may be a password without quotes.
+_QUOTING = (
+    "found undefined alias",
+    "found undefined tag handle",
+    "could not determine a constructor",
+    "duplicate tag handle",
+)
+_MARKED = "a text that begins with *, ! or % stands in quotes"
+
 
 def read_document(path: Path, first: str = "`servers:`") -> dict[str, Any]:
     """The mapping that the YAML file `path` holds; `first` is what it may begin with.
@@ -36,7 +45,8 @@ def read_document(path: Path, first: str = "`servers:`") -> dict[str, Any]:
 def _yaml_message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}"
+    problem = getattr(error, "problem", None) or "unreadable"
+    return f"not YAML{where}: {_MARKED if problem.startswith(_QUOTING) else problem}"
 
 
 class _Loader(yaml.SafeLoader):

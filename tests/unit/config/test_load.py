@@ -185,6 +185,27 @@ def test_a_home_directory_that_nobody_has_is_told(tmp_path, monkeypatch):
     assert found.startswith("servers[0].password_file: ~/x: there is no such home directory")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("*hunter2", "line 1, column 11: a text that begins with *, ! or % stands in quotes"),
+        ("!hunter2", "a text that begins with *, ! or % stands in quotes"),
+        ("!a!hunter2", "a text that begins with *, ! or % stands in quotes"),
+        ("@hunter2", "line 1, column 11"),
+        ("%hunter2", "line 1, column 11"),
+        ('"hunter2', "line 2, column 1"),
+        ('"\\hunter2"', "line 1, column 13"),
+        ("hunter2: hunter2", "mapping values are not allowed here"),
+        ("2026-13-32", "this is no timestamp; put text in quotes"),
+    ],
+)
+def test_a_secret_without_quotes_that_is_no_yaml_is_not_repeated(tmp_path, value, message):
+    (found,) = problems(tmp_path, f"password: {value}\n")
+    assert found.startswith("not YAML")
+    assert message in found
+    assert "unter2" not in found
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nix\.yaml: 1 problem\n  cannot read: No such file"):
         load(tmp_path / "nix.yaml", {}, Lenient())
