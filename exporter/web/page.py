@@ -23,7 +23,9 @@ REFRESH_SECONDS = 5
 _OLD_SECONDS = 30
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--ok:#2e7d32;--warning:#b26a00;--critical:#c62828}
-body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}
+body{font:16px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem;
+overflow-wrap:anywhere}
+.wide{overflow-x:auto}
 h1{font-size:1.2rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .bar{height:1.1rem;border:1px solid var(--line);border-radius:4px;overflow:hidden;margin:.3rem 0}
 .bar i{display:block;height:100%;background:var(--ok)}
@@ -32,7 +34,7 @@ h1{font-size:1.2rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .tag.warning{background:var(--warning)}.tag.critical{background:var(--critical)}
 table{border-collapse:collapse;width:100%;margin:.4rem 0}
 td,th{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid var(--line)}
-td{overflow-wrap:anywhere}
+th{overflow-wrap:normal}
 td.n,th.n{text-align:right}small,.quiet{opacity:.75}
 """
 

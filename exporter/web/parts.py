@@ -57,7 +57,10 @@ def _state(alert: Alert) -> str:
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """A table; columns of whole numbers stand to the right, as their heads do."""
+    """A table; columns of whole numbers stand to the right, as their heads do.
+
+    One that is wider than a telephone scrolls by itself, not the page.
+    """
     cells = [[_cell("td", value, number=isinstance(value, int)) for value in row] for row in rows]
     numeric = [cell.startswith('<td class="n"') for cell in cells[0]] if cells else []
     head = "".join(
@@ -65,7 +68,7 @@ def table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
         for index, text in enumerate(heads)
     )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _cell(tag: str, value: object, *, number: bool) -> str:

@@ -1,17 +1,22 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from exporter.alerting.alerter import Book
+from exporter.alerting.alerts import Alert, AlertState
 from exporter.alerting.board import Board, Entry, PoolerEntry
 from exporter.metrics.pool_view import PoolerCaps
 from exporter.metrics.pooler import pooler_families
+from exporter.snapshot.blockers import Blocker
 from exporter.web.page import html
-from exporter.web.port import Port
+from exporter.web.port import DeadRow, DeliveryRow, Port
 from exporter.web.server import application
+from tests.support.browser import laid_out_width
 from tests.support.poolers import pool, pooled, pooler_state, waiting
-from tests.support.states import failure, group, state
+from tests.support.states import failure, group, snapshot, state
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -72,6 +77,25 @@ def test_the_page_shows_pools_and_who_waits_in_them():
 def test_the_page_says_what_it_does_not_know(state_of, words):
     port, _ = site(state_of)
     assert words in html(port)
+
+
+TELEPHONE = 390
+BLOCKER = Blocker(4711, "application", "a-service-of-a-long-name", "shop_production", "",
+                  "idle in transaction (aborted)", 4000.0, 4000.0, 12)  # fmt: skip
+
+
+def test_the_page_does_not_scroll_sideways_on_a_telephone(tmp_path):
+    port, _ = site(pooler_state(snapshot=BUSY, capacity=50, pooler="x" * 63))
+    shot = replace(snapshot(group(3, "a-service-of-a-long-name")), blockers=(BLOCKER,))
+    alert = Alert("PostgresExhausted", {"severity": "critical"}, AlertState.FIRING, 990.0,
+                  990.0, 1.0, {"summary": "production: no slot is left"})  # fmt: skip
+    port.board.put(Entry(state(snapshot=shot), book=Book({"x": alert})))
+    full = replace(
+        port,
+        deliveries=lambda: [DeliveryRow("pagerduty-platform", 12_345, 678, 90, "x" * 120)],
+        dead=lambda: [DeadRow("pagerduty-platform", 10.0, "y" * 80, "rate_limited")],
+    )
+    assert laid_out_width(html(full), TELEPHONE, tmp_path) == TELEPHONE
 
 
 @given(NAMES, NAMES)
