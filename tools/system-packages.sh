@@ -1,11 +1,11 @@
 #!/bin/sh
 # What the tests need and only apt can give, as COMMAND=PACKAGE: promtool, to hold the rule files against
 # Prometheus itself; npm, whose packages carry Postgres 13 to 18; openssl, to make certificates; buildah and runc,
-# to build and run the image without a daemon.
+# to build and run the image without a daemon; chromium, to see the page on a telephone.
 # As root it is installed; otherwise the command is named, and CI fails where a person's run skips.
 set -eu
 missing=""
-for part in promtool=prometheus prometheus-alertmanager=prometheus-alertmanager npm=npm openssl=openssl buildah=buildah runc=runc; do
+for part in promtool=prometheus prometheus-alertmanager=prometheus-alertmanager npm=npm openssl=openssl buildah=buildah runc=runc chromium=chromium; do
     command -v "${part%=*}" >/dev/null 2>&1 || missing="$missing ${part#*=}"
 done
 # The image's base is made of this machine's own Python; the module has no command to look for.
