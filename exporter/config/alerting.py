@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -95,8 +96,13 @@ class Matcher(Model):
     @model_validator(mode="after")
     def _compiles(self) -> Matcher:
         if self.operator in ("=~", "!~"):
-            compile_pattern(self.value)
+            _ = self.fits
         return self
+
+    @cached_property
+    def fits(self) -> Callable[[str], bool]:
+        """Whether a text is of the pattern that `value` is."""
+        return compile_pattern(self.value)
 
     @property
     def text(self) -> str:
@@ -109,7 +115,7 @@ class Matcher(Model):
         value = labels.get(self.label, "")
         if self.operator in ("=", "!="):
             return (value == self.value) == (self.operator == "=")
-        return compile_pattern(self.value)(value) == (self.operator == "=~")
+        return self.fits(value) == (self.operator == "=~")
 
 
 def _as_text(value: object) -> object:

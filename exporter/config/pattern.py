@@ -25,7 +25,6 @@ class PatternError(ValueError):
     """Why a pattern cannot be used, as a sentence."""
 
 
-@lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """What says of a text whether the whole of it is of `pattern`.
 
