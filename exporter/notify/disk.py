@@ -29,6 +29,8 @@ class Disk:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._path = directory / FILE
+        self._opened_as: tuple[int, int] | None = None
         self._lock: DirectoryLock | None = None
         self._database: Database | None = None
         self.notice = ""
@@ -51,7 +53,8 @@ class Disk:
                 self._lock = DirectoryLock(self._directory)
                 if not self._lock.held:
                     _log.warning("state_dir cannot be locked state_dir=%s", self._directory)
-            self._database = self._opened(self._directory / FILE)
+            self._database = self._opened(self._path)
+            self._opened_as = _identity(self._path)
             return self._database.read()
         except (sqlite3.Error, OSError, UnusableFileError) as error:
             self._drop()
@@ -65,6 +68,15 @@ class Disk:
             self.notice = f"{path} could not be used ({error}); moved to {aside}, a new one begun"
             _log.error("state file moved aside file=%s moved_to=%s error=%s", path, aside, error)
             return Database(path)
+
+    def look(self) -> None:
+        """Let go of a file that was removed or replaced: what goes into it nobody would find.
+
+        SQLite writes on into a file without a name, and says nothing.
+        """
+        if self.is_open and _identity(self._path) != self._opened_as:
+            _log.error("state file is gone, beginning it anew file=%s", self._path)
+            self.close()
 
     def write(self, changes: Changes) -> None:
         """Write `changes` in one transaction.
@@ -93,6 +105,15 @@ class Disk:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path`; None where there is none that can be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _words(error: Exception) -> str:

@@ -70,6 +70,11 @@ class Contents:
     unreadable: int = 0
     """Rows that no notification could be made of."""
 
+    def removed(self) -> Changes:
+        """The changes that leave nothing of it."""
+        ids = [row.id for row in self.rows] + [letter.row.id for letter in self.dead]
+        return Changes(dict.fromkeys(self.states), dict.fromkeys(ids))
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

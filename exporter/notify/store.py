@@ -236,6 +236,7 @@ class StateStore:
         """Write `unsaved`, or give it back for later; why, or ""."""
         error = ""
         try:
+            self._disk.look()
             if not self._disk.is_open:
                 unsaved = self._reopen(unsaved)
             if unsaved:
@@ -251,10 +252,14 @@ class StateStore:
         return error
 
     def _reopen(self, unsaved: Changes) -> Changes:
-        """Open the disk again; all that it must be given now, as its contents are not known."""
+        """Open the disk again; all that it must be given now, as its contents are not known.
+
+        What it holds is taken up once. After that, memory knows better, also of what is gone.
+        """
         contents = self._disk.open()
         with self._changed:
             late = () if self._was_read else self._memory.adopt(contents)
+            unsaved = contents.removed().under(unsaved)
             self._was_read = True
             everything = self._memory.everything_over(unsaved)
         if late:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -132,6 +133,33 @@ def test_directory_that_cannot_be_used_works_from_memory_until_it_can(tmp_path):
         path.unlink()
         eventually(lambda: it.health().writable, "directory is usable")
         assert on_disk(path) == ({"k": "v"}, [result.rows[0].id])
+
+
+def test_a_directory_that_was_removed_is_made_again_with_all_that_is_known(tmp_path):
+    path = tmp_path / "state"
+    with store(path) as it:
+        told = it.commit({"a": "1"}, [("slack", notification())])
+        shutil.rmtree(path)
+        assert it.commit({"b": "2"}, ()).on_disk
+        assert it.health().writable
+        assert on_disk(path) == ({"a": "1", "b": "2"}, [told.rows[0].id])
+        with pytest.raises(StateDirBusyError):
+            StateStore(path)
+        assert it.commit({"c": "3"}, ()).on_disk
+        assert on_disk(path)[0] == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_a_file_that_was_put_in_its_place_is_made_what_is_known(tmp_path):
+    path, other = tmp_path / "state", tmp_path / "other"
+    with store(other) as earlier:
+        earlier.commit({"a": "0", "x": "0"}, [("slack", notification())])
+    with store(path) as it:
+        it.commit({"a": "1"}, ())
+        (other / FILE).replace(path / FILE)
+        (path / f"{FILE}-wal").unlink()
+        assert it.commit({"b": "2"}, ()).on_disk
+    with store(path) as again:
+        assert (again.keys(), again.load("a"), again.pending_rows()) == (("a", "b"), "1", ())
 
 
 def test_rows_that_the_disk_shows_late_are_handed_over(tmp_path):
