@@ -81,16 +81,19 @@ class Keeper:
 
     async def commit(
         self, states: Mapping[str, str], notifications: Sequence[tuple[str, Notification]]
-    ) -> None:
+    ) -> str:
         """See `exporter.poll.Journal`."""
         notifications = self._crowd.marked(notifications, self.chats, self._clock())
         result = await self._outbox.tell(states, notifications)
         if not result.on_disk:
             keys = {"error": result.error, "rows": len(result.rows)}
-            log.error("sent without a copy on disk", extra=keys)
+            log.error(
+                "sent without a copy on disk" if result.rows else "kept in memory alone", extra=keys
+            )
         for receiver, told in notifications:
             keys = {"receiver": receiver, "transition": told.transition.value}
             log.info("notify", extra={**keys, "incident": told.incident, "text": told.headline})
+        return result.error
 
 
 def _chats(config: Config) -> frozenset[str]:

@@ -8,7 +8,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,26 @@ class Remote:
         """
         return self._asked("GET", path, None).decode("utf-8", "replace")
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  JSON
-        """The `data` of its answer.
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Any:  # noqa: ANN401  JSON
+        """The `data` of its answer; `warn` is called with each of its `warnings`.
 
         Raises:
             RefusedError: it did not answer, or not with success.
         """
         try:
-            return json.loads(self._asked(method, path, body))["data"]
+            answer = json.loads(self._asked(method, path, body))
+            data, warnings = answer["data"], list(map(str, answer.get("warnings", ())))
         except (KeyError, TypeError, ValueError):
             raise RefusedError(f"{self.url} answers, but not as pgheadroom does") from None
+        for each in warnings:
+            warn(each)
+        return data
 
     def _asked(self, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
         data = None if body is None else json.dumps(body).encode()

@@ -70,6 +70,14 @@ class Silence:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A silence that was added or ended; `warning` is what is to be said of that, or nothing."""
+
+    silence: Silence
+    warning: str = ""
+
+
 class SilenceRequest(Model):
     """A silence as somebody asks for it."""
 

@@ -20,6 +20,6 @@ def visible(text: str) -> str:
     )
 
 
-def print_line(text: str, *, bold: bool = False) -> None:
-    """Print `text` on one line."""
-    click.secho(visible(text), bold=bold)
+def print_line(text: str, *, bold: bool = False, err: bool = False) -> None:
+    """Print `text` on one line; `err` is whether to stderr."""
+    click.secho(visible(text), bold=bold, err=err)

@@ -36,9 +36,14 @@ def matcher(text: str) -> str:
 
 def _asked(remote: Remote, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  JSON
     try:
-        return remote.ask(method, f"/api/v1/silences{path}", body)
+        return remote.ask(method, f"/api/v1/silences{path}", body, _warn)
     except RefusedError as error:
         fail(str(error), REFUSED)
+
+
+def _warn(text: str) -> None:
+    # Not to stdout: scripts take the id from there.
+    print_line(f"warning: {text}", err=True)
 
 
 @contextmanager

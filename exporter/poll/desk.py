@@ -17,8 +17,11 @@ class Journal(Protocol):
 
     async def commit(
         self, states: Mapping[str, str], notifications: Sequence[tuple[str, Notification]]
-    ) -> None:
-        """Keep the states and send the notifications, the disk first as long as it answers."""
+    ) -> str:
+        """Keep the states and send the notifications, the disk first as long as it answers.
+
+        Why they are not on disk yet, or nothing.
+        """
 
     def save_soon(self, key: str, text: str) -> None:
         """Keep `text` under `key` when there is time."""

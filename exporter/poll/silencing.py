@@ -1,4 +1,4 @@
-"""Silences as people change them: kept on disk before they are confirmed."""
+"""Silences as people change them: on disk before they are confirmed, or with a warning."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from exporter.alerting.silences import (
+    Changed,
     Silence,
     SilenceState,
     remembered,
@@ -60,7 +61,7 @@ class Silencing:
         now = self.now
         return sum(each.state(now) is SilenceState.ACTIVE for each in self._quiet.silences)
 
-    async def add(self, raw: object) -> Silence:
+    async def add(self, raw: object) -> Changed:
         """Begin, or plan, the silence that `raw` asks for.
 
         Raises:
@@ -71,25 +72,30 @@ class Silencing:
         made = requested(raw, secrets.token_hex(4), now)
         if sum(each.state(now) is not SilenceState.EXPIRED for each in known) >= MOST_SILENCES:
             raise ValueError(f"there are {MOST_SILENCES} silences already; expire some of them")
-        await self._put((*known, made))
+        warning = await self._put((*known, made))
         log.info("silence added", extra=_keys(made))
-        return made
+        return Changed(made, warning)
 
-    async def expire(self, silence_id: str) -> Silence | None:
+    async def expire(self, silence_id: str) -> Changed | None:
         """End a silence now; None where there is none of that id."""
         now = self.now
         found = next((each for each in self._quiet.silences if each.id == silence_id), None)
-        if found is None or found.state(now) is SilenceState.EXPIRED:
-            return found
+        if found is None:
+            return None
+        if found.state(now) is SilenceState.EXPIRED:
+            return Changed(found)
         ended = found.ended(now)
-        await self._put(tuple(ended if each is found else each for each in self._quiet.silences))
+        silences = self._quiet.silences
+        warning = await self._put(tuple(ended if each is found else each for each in silences))
         log.info("silence expired", extra=_keys(ended))
-        return ended
+        return Changed(ended, warning)
 
-    async def _put(self, silences: tuple[Silence, ...]) -> None:
+    async def _put(self, silences: tuple[Silence, ...]) -> str:
+        """Have `silences` hold; what is to be said of how they are kept, or nothing."""
         self._quiet.silences = silences
-        await self._journal.commit({SILENCES: silences_to_json(silences)}, ())
+        error = await self._journal.commit({SILENCES: silences_to_json(silences)}, ())
         self._changed()
+        return f"a restart now would forget it, state_dir is not written: {error}" if error else ""
 
 
 def _keys(silence: Silence) -> dict[str, str]:

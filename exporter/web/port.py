@@ -8,7 +8,7 @@ from typing import Protocol
 
 from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
-from exporter.alerting.silences import Silence
+from exporter.alerting.silences import Changed, Silence
 from exporter.metrics.families import Families
 
 
@@ -43,10 +43,10 @@ class Silencer(Protocol):
     def listed(self) -> Sequence[Silence]:
         """Every silence of the last day, the next to end first."""
 
-    async def add(self, raw: object) -> Silence:
+    async def add(self, raw: object) -> Changed:
         """Begin the silence that `raw` asks for, or raise ValueError with what is wrong."""
 
-    async def expire(self, silence_id: str) -> Silence | None:
+    async def expire(self, silence_id: str) -> Changed | None:
         """End a silence now; None where there is none of that id."""
 
 

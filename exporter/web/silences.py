@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from exporter.alerting.silences import Silence
+from exporter.alerting.silences import Changed
 from exporter.web.api import port_of
 from exporter.web.login import Login
 from exporter.web.port import Silencer
@@ -74,9 +75,11 @@ def _parsed(body: bytes) -> object:
         raise ValueError(f"not JSON: {error}") from None
 
 
-def _one(silencer: Silencer, silence: Silence, status: int = 200) -> Response:
-    shown = silence.to_dict(silencer.now)
-    return JSONResponse({"status": "success", "data": shown}, status_code=status)
+def _one(silencer: Silencer, changed: Changed, status: int = 200) -> Response:
+    answer: dict[str, Any] = {"status": "success", "data": changed.silence.to_dict(silencer.now)}
+    if changed.warning:
+        answer["warnings"] = [changed.warning]
+    return JSONResponse(answer, status_code=status)
 
 
 def _error(status: int, message: str) -> Response:

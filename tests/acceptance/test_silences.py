@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from exporter.cli import main
 from exporter.demo.postgres import free_port
 from exporter.demo.watcher import child_environment
 from tests.support.clock_shim import WallClock
+from tests.support.disk_shim import StateDisk
 from tests.support.receivers import SLACK_OK, Answer, HttpReceiver, eventually
 from tests.support.watching import COMMAND, Watching, watching
 
@@ -106,6 +108,26 @@ def test_mutes_and_silences_follow_a_clock_that_was_wrong_at_the_start(tmp_path,
             (listed,) = json.loads(client.ask("/api/v1/silences")[1])["data"]["silences"]
             assert listed["state"] == "expired"
         assert slack.requests == []
+
+
+def test_a_silence_on_a_full_disk_holds_and_the_command_says_what_a_restart_would_forget(tmp_path):
+    disk = StateDisk(tmp_path, tmp_path / "state")
+    web = {"config_file": str(web_config(tmp_path))}
+    with HttpReceiver(otherwise=SLACK_OK) as slack:
+        watch = watch_of(tmp_path, slack, web=web, environ=disk.environ)
+        with watch.running():
+            client = Client(watch)
+            disk.fail(errno.ENOSPC)
+            status, said = client.command("add", "server=x", "-d", "1h", "-c", "move")
+            made, warning = said.splitlines()
+            assert status == 0
+            assert warning.startswith("warning: a restart now would forget it")
+            assert "pgheadroom_silences_active 1.0" in client.ask("/metrics")[1]
+            assert watch.logged("kept in memory alone")
+            disk.fail(0)
+            eventually(lambda: bool(watch.logged("state is written again")), "written")
+        with watch.running():
+            assert client.command("expire", made) == (0, f"{made} expired\n")
 
 
 def test_a_silence_keeps_quiet_over_a_restart_until_it_is_expired(tmp_path):

@@ -60,6 +60,7 @@ class House:
     async def commit(self, states, notifications):
         self.kept |= states
         self.told += [(told.server, told.transition.value) for _, told in notifications]
+        return ""
 
     def save_soon(self, key, text):
         self.kept[key] = text
@@ -113,12 +114,12 @@ def test_a_silence_holds_from_the_next_poll_on_and_over_a_restart():
     asked = {"matchers": ['server="big"'], "author": "a", "comment": "c", "duration": 60}
     made = asyncio.run(house.silencing.add(asked))
     assert house.poll("big", 60) == []
-    assert house.muted("big") == [f"silence {made.id}"]
+    assert house.muted("big") == [f"silence {made.silence.id}"]
     house.watches["big"].save()
     again = House(house.kept)
     again.now = house.now
     assert again.poll("big", 60) == []
-    asyncio.run(again.silencing.expire(made.id))
+    asyncio.run(again.silencing.expire(made.silence.id))
     assert again.poll("big", 60) == [("big", "opened")]
 
 

@@ -34,10 +34,12 @@ class Journal:
     def __init__(self, kept=None):
         self.kept = dict(kept or {})
         self.order = []
+        self.error = ""
 
     async def commit(self, states, _notifications):
         self.kept |= states
         self.order.append("kept")
+        return self.error
 
     def save_soon(self, key, text):
         self.kept[key] = text
@@ -88,6 +90,23 @@ def test_a_silence_is_on_disk_before_it_is_confirmed_and_known_after_a_restart()
     assert again.silencing.active == 1
     again.now += 1800
     assert again.silencing.active == 0
+
+
+def test_a_silence_that_is_not_on_disk_holds_and_is_confirmed_with_a_warning():
+    site = Site()
+    site.journal.error = "database or disk is full"
+    answers = [site.add()]
+    assert site.silencing.active == 1
+    path = f"/api/v1/silences/{answers[0].json()['data']['id']}"
+    answers.append(site.client.delete(path, auth=RIGHT))
+    assert site.silencing.active == 0
+    assert [answer.status_code for answer in answers] == [201, 200]
+    for answer in answers:
+        (warning,) = answer.json()["warnings"]
+        assert warning.startswith("a restart now would forget it")
+        assert "disk is full" in warning
+    site.journal.error = ""
+    assert "warnings" not in site.add().json()
 
 
 def test_a_silence_is_expired_once():
