@@ -53,6 +53,8 @@ COPY --from=build /opt/pgheadroom /opt/pgheadroom
 ENV PATH=/opt/pgheadroom/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# A base without a library that a wheel needs (libstdc++6, which apt brings) fails here, and not at the start.
+RUN ["/opt/pgheadroom/bin/python", "-c", "import exporter.app"]
 # By number, so that Kubernetes sees that it is not root.
 USER 65532:65532
 WORKDIR /var/lib/pgheadroom

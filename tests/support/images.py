@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,15 @@ from tests.support.binaries import cache
 from tests.support.parts import lacking
 
 ROOT = Path(__file__).parents[2]
-BASE = "localhost/pgheadroom-test-base"
 IMAGE = "localhost/pgheadroom-test"
-#: A Python with its venv module, certificates, a shell and what a shell calls.
-_PACKAGES = ("base-files", "ca-certificates", "coreutils", "dash", "python3", "python3-venv", "sed")
+#: A Python with its venv module, certificates, a shell and what a shell calls; and a library that
+#: no Debian is without, because apt needs it.
+_PACKAGES = (
+    *("base-files", "ca-certificates", "coreutils", "dash", "python3", "python3-venv", "sed"),
+    "libstdc++6",
+)
+#: The base is made once for each such list.
+BASE = f"localhost/pgheadroom-test-base:{zlib.crc32(' '.join(_PACKAGES).encode()):08x}"
 #: What is made when packages are installed, and belongs to none.
 _MADE = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ssl/certs", "/etc/ld.so.cache")
 _INFO = Path("/var/lib/dpkg/info")
