@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bench.blackholes import BlackHoles
-from tests.support.postgres import left
+from tests.support.postgres import watchers
 from tests.support.receivers import eventually
 from tests.support.watching import POLLING, prepare, watched, watching
 
@@ -78,7 +78,10 @@ def test_black_holes_delay_nobody(tmp_path, instances):
             seen = watch.scrape()
             for number in range(HOLES):
                 assert set(seen.failures(f"hole-{number}")) == {"late"}
-            assert sum(left(server) for server in instances) == LIVE
+            eventually(
+                lambda: sum(len(watchers(server)) for server in instances) == LIVE,
+                "a session for each server that answers",
+            )
             assert len(watch.logged("poll failed")) == HOLES
 
 
