@@ -20,6 +20,8 @@ from typing import Any
 _INSTALLS = {16: "pginstall", 18: "pginstall18"}
 #: Where root puts binaries that `nobody` cannot reach in place (a virtual environment under /root).
 _CACHE = Path("/var/cache/pgheadroom")
+#: Where servers live; short, because a unix socket's path may have 107 bytes.
+SCRATCH = Path("/tmp")  # noqa: S108  mkdtemp makes the folder
 
 
 class PostgresError(RuntimeError):
@@ -89,8 +91,8 @@ def _runs(install: Path) -> bool:
 
 
 def user_directory() -> Path:
-    """A new directory of the server's user; short: a unix socket's path may have 107 bytes."""
-    home = Path(tempfile.mkdtemp(prefix="pgheadroom-", dir="/tmp"))
+    """A new directory of the server's user."""
+    home = Path(tempfile.mkdtemp(prefix="pgheadroom-", dir=SCRATCH))
     if os.geteuid() == 0:
         user = _user()
         os.chown(home, user.pw_uid, user.pw_gid)
