@@ -25,6 +25,19 @@ def families_of(entry: Entry | PoolerEntry, rules: Iterable[Rule]) -> tuple[str,
     return families(rules, entry.name if isinstance(entry, PoolerEntry) else "")
 
 
+def muted_for(pagers: Sequence[str], incidents: Incidents) -> bool:
+    """Whether something is open that one of `pagers` would know of if nothing muted it.
+
+    An earlier process may have opened it there, and that it ended would not be true.
+    """
+    return any(
+        telling.due is not None and telling.at is None
+        for incident in incidents.values()
+        for receiver, telling in incident.told.items()
+        if receiver in pagers
+    )
+
+
 def forgotten(  # noqa: PLR0913, PLR0917  what the notifications are made of
     server: str,
     among: Iterable[str],

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from exporter.alerting.cold_start import families, families_of, forgotten
+from exporter.alerting.cold_start import families, families_of, forgotten, muted_for
 from exporter.alerting.incidents import Incidents
 from exporter.alerting.message import Sender
 from exporter.poll.desk import Desk
@@ -86,7 +86,8 @@ class ColdStart:
                 self._healthy_since.pop(each.key, None)
             elif each.key not in self._done:
                 since = self._healthy_since.setdefault(each.key, now)
-                if now - since >= seconds:
+                muted = muted_for(self._pagers(), each.incidents)
+                if now - since >= seconds and not muted:
                     await self._end(each, now)
         if self._done.issuperset(each.key for each in endpoints):
             self._keep(_OVER)

@@ -104,7 +104,6 @@ def test_a_server_that_fails_begins_anew_and_delays_no_other():
     ("told", "ended"),
     [
         ({"pd": Telling(Severity.CRITICAL, at=1000.0)}, ["waiting"]),
-        ({"pd": Telling(due=Severity.CRITICAL)}, ["connections", "waiting"]),
         ({"chat": Telling(Severity.WARNING, at=1000.0)}, ["connections", "waiting"]),
     ],
 )
@@ -115,6 +114,18 @@ def test_what_the_pager_was_told_ends_by_itself(told, ended):
     it.turn(0)
     it.turn(SECONDS)
     assert [family for server, family in it.ended() if server == "a"] == ended
+
+
+def test_nothing_is_ended_while_something_muted_is_open_that_the_pager_may_know():
+    it = Setting()
+    it.put("a", told={"pd": Telling(due=Severity.CRITICAL)})
+    it.cold.begin(empty=True)
+    it.turn(0)
+    it.turn(SECONDS)
+    assert it.ended() == [("pgheadroom", "state")]
+    it.put("a")
+    it.turn(SECONDS + 5)
+    assert it.ended()[:2] == [("a", "connections"), ("a", "waiting")]
 
 
 def test_a_restart_in_between_does_not_lose_it_and_repeats_nothing():
