@@ -37,8 +37,11 @@ def level_of(entry: Entry | PoolerEntry) -> str:
 
 
 def alerts(book: Book, state: ServerState | PoolerState | None = None) -> str:
-    """The pending and firing alerts; those about pgheadroom itself have no `state`."""
-    found = sorted(book.alerts.values(), key=lambda a: (-a.severity.rank, a.active_at))
+    """The pending and firing alerts; those about pgheadroom itself have no `state`.
+
+    Among equals the rule that stands first, as in messages: it says what has already happened.
+    """
+    found = sorted(book.alerts.values(), key=lambda a: (-a.severity.rank, a.state.value))
     if not found:
         return ""
     rows = (
