@@ -70,6 +70,17 @@ def test_a_role_with_many_names_is_on_the_page_and_in_the_api():
     assert found["top_role"] == {"usename": "<app>", "datname": "shop", "used": 9, "names": 9}
 
 
+def test_the_gravest_alert_stands_first_and_among_equals_the_rule_that_does():
+    late = replace(ALERT, rule="Late", active_at=ALERT.active_at + 60)
+    soon = replace(ALERT, rule="Soon", state=AlertState.PENDING)
+    mild = replace(ALERT, rule="Mild", labels={**ALERT.labels, "severity": "warning"})
+    alerts = {each.rule: each for each in (mild, soon, late, ALERT)}
+    port, _, _ = site(state(group(90)), book=Book(alerts))
+    assert re.findall("<td>(Late|High|Soon|Mild)</td>", html(port)) == [
+        "Late", "High", "Soon", "Mild"
+    ]  # fmt: skip
+
+
 def test_metrics_are_what_the_last_turn_stored_and_only_the_ages_move():
     port, client, clock = site(state(group(90)), book=Book({"x": ALERT}))
     first = client.get("/metrics")
