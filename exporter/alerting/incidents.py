@@ -223,8 +223,9 @@ def _by_receiver(firing: list[Alert], routing: Routing) -> dict[str, Firing]:
     holding = [alert for alert in firing if alert.holds]
     audible = routing.severities(alert for alert in holding if not alert.muted_by)
     muted = routing.severities(alert for alert in holding if alert.muted_by)
+    lapsed = routing.severities(a for a in firing if not a.holds and not a.muted_by)
     return {
-        receiver: Firing(due, audible.get(receiver), muted.get(receiver))
+        receiver: Firing(due, audible.get(receiver), muted.get(receiver), lapsed.get(receiver))
         for receiver, due in routing.severities(firing).items()
     }
 

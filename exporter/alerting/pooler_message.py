@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from exporter.alerting.alerts import Alert
 from exporter.alerting.notification import Situation
@@ -32,10 +32,18 @@ def held_up(alert: Alert, state: ServerState | PoolerState) -> bool:
     return bool(user) and state.snapshot.paused().get(database, False)
 
 
-def paused_words(alerts: Iterable[Alert], state: ServerState | PoolerState) -> list[str]:
-    """Words for the pool that the incident is about, where its database is paused."""
+def paused_words(alerts: Sequence[Alert], state: ServerState | PoolerState) -> list[str]:
+    """Words for the pool that the incident is about, where its database is paused.
+
+    Only where the alert that leads is about a database: another says something graver.
+    """
     found = next((alert for alert in alerts if pool_of([alert])), None)
-    if found is None or not held_up(found, state) or not isinstance(state, PoolerState):
+    if (
+        found is None
+        or "database" not in alerts[0].labels
+        or not held_up(found, state)
+        or not isinstance(state, PoolerState)
+    ):
         return []
     pools = state.snapshot.pools if state.snapshot is not None else ()
     waits = [waiting_words(each) for each in pools if each.key == pool_of([found])]

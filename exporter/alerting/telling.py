@@ -39,11 +39,13 @@ class Firing:
         due: of all, also of what is only kept firing.
         audible: of those whose condition holds and that nothing mutes.
         muted: of those whose condition holds and that something mutes.
+        lapsed: of those that are only kept firing and that nothing mutes.
     """
 
     due: Severity | None = None
     audible: Severity | None = None
     muted: Severity | None = None
+    lapsed: Severity | None = None
 
     @property
     def holds(self) -> bool:
@@ -189,13 +191,11 @@ def _since(known: float | None, now: float) -> float:
 
 
 def _heard(known: Telling, firing: Firing) -> Severity | None:
-    """What nothing muted; while something is only kept firing, no less than before.
+    """What nothing muted; of what is only kept firing, no less than before.
 
     Or it would pass for unmuted, and be told again, as soon as its condition comes back.
     """
-    if _rank(firing.muted) > _rank(firing.audible):
-        return firing.audible
-    before = min(known.audible, firing.due, key=_rank)
+    before = min(known.audible, firing.lapsed, key=_rank)
     return max(firing.audible, before, key=_rank)
 
 

@@ -8,7 +8,7 @@ What may be told together waits for a moment, and then goes in one message.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -77,6 +77,15 @@ class Queue:
         chain.append(pending)
         chain.sort(key=lambda each: each.id)
         return self._settle(pending.chain)
+
+    def keep(self, ids: Collection[int]) -> None:
+        """Leave out what is not among `ids`; nothing may be under way."""
+        for key, chain in tuple(self._chains.items()):
+            left = [each for each in chain if each.id in ids]
+            if left:
+                self._chains[key] = left
+            else:
+                del self._chains[key]
 
     def _settle(self, key: str) -> tuple[int, ...]:
         """Supersede within the chain `key`, sparing what is being sent."""

@@ -77,7 +77,8 @@ class Worker:
     def start(self, after: Iterable[Worker] = ()) -> None:
         """Begin to send when the workers in `after`, which tell at the same place, have ended.
 
-        What they are still sending could arrive after what this one sends, and undo it.
+        What they are still sending could arrive after what this one sends, and undo it; what they
+        have sent by then is not sent again, and what was refused stays so.
         """
         self._after = tuple(after)
         self._thread.start()
@@ -145,9 +146,8 @@ class Worker:
         return 0.0 if since is None else max(0.0, self._clocks.steady() - since)
 
     def _run(self) -> None:
-        for each in self._after:
-            each.join(_LAST_SECONDS)
-        self._after = ()
+        if self._after:
+            self._succeed()
         while (work := self._next()) is not None:
             if isinstance(work, Upkeep):
                 self._resend(work)
@@ -158,6 +158,14 @@ class Worker:
                     self._delivered(work)
                 else:
                     self._failed(work, error)
+
+    def _succeed(self) -> None:
+        """Wait for the workers before this one, and leave out what they have told meanwhile."""
+        for each in self._after:
+            each.join(_LAST_SECONDS)
+        self._after = ()
+        with self._changed:
+            self._queue.keep({row.id for row in self._journal.pending_rows()})
 
     def _next(self) -> Pending | Upkeep | None:
         """What to send now, waited for; None when the thread is to end."""

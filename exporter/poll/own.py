@@ -31,7 +31,10 @@ class SelfWatch:
     def follow(self, alerter: Alerter) -> None:
         """Go on with another alerter; the alerts and incidents stay."""
         self._alerter = alerter
-        self.book = self.book.renamed(self._desk.renamed)
+        if self._desk.renamed:
+            self.book = self.book.renamed(self._desk.renamed)
+            for key, text in self.book.to_json().items():
+                self._desk.journal.save_soon(key, text)
 
     async def turn(self) -> None:
         """Evaluate the rules about pgheadroom, and decide."""

@@ -265,7 +265,10 @@ class Turns(ABC, Generic[State]):
 
     def _rename(self) -> None:
         """Know by their new names who was told: together with the routes to those names."""
-        self._book = self._book.renamed(self._desk.renamed)
+        if self._desk.renamed:
+            self._book = self._book.renamed(self._desk.renamed)
+            # What is pending has its new names on disk already.
+            self.save()
 
     @property
     def _calm(self) -> bool:

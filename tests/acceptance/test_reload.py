@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from tests.support.postgres import sessions, watchers
-from tests.support.receivers import HttpReceiver, eventually
+from tests.support.receivers import PAGERDUTY_OK, Answer, HttpReceiver, eventually
 from tests.support.watching import events, pagerduty, prepare, watched, watching
 
 #: Of 17 usable slots: with ours more than LOW, and less than what alerts by default.
@@ -128,6 +129,49 @@ def test_a_receiver_with_another_name_is_told_nothing_of_that(tmp_path, server, 
             eventually(lambda: events(receiver, "stays")[-1].action == "resolve", "resolved")
         assert [e.action for e in events(receiver, "stays")] == [*triggers, "resolve"]
         assert not watch.logged("unknown receiver")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_under_way_when_its_receiver_is_renamed_is_sent_once(tmp_path, server, refused):
+    with HttpReceiver() as receiver:
+        late = Answer(403, "no", delay=2.0) if refused else replace(PAGERDUTY_OK, delay=2.0)
+        receiver.script.append(late)
+        watch = watching(
+            tmp_path,
+            [watched(server, thresholds=LOW)],
+            [pagerduty(receiver, "pager", url=receiver.url)],
+        )
+        with watch.running(), sessions(server, CLIENTS, user="app"):
+            receiver.wait_for(1)
+            watch.reload(
+                receivers=[pagerduty(receiver, "on-call", url=receiver.url)],
+                routes=[{"receiver": "on-call"}],
+            )
+            watch.wait_for("told", lambda s: s.one("pgheadroom_outbox_pending") == 0)
+            watch.observe(1)
+            told = [e for e in events(receiver) if e.family == "connections"]
+            assert [e.action for e in told] == ["trigger"]
+
+
+def test_a_rename_survives_a_kill(tmp_path, server):
+    with HttpReceiver() as receiver, sessions(server, CLIENTS, user="app"):
+        watch = watching(
+            tmp_path,
+            [watched(server, thresholds=LOW)],
+            [pagerduty(receiver, "pager", url=receiver.url)],
+        )
+        with watch.running():
+            receiver.wait_for(1)
+            watch.observe(6)
+            watch.reload(
+                receivers=[pagerduty(receiver, "on-call", url=receiver.url)],
+                routes=[{"receiver": "on-call"}],
+            )
+            watch.observe(2)
+            watch.kill()
+        with watch.running():
+            watch.observe(2)
+        assert [e.action for e in events(receiver)] == ["trigger"]
 
 
 def test_the_swap_of_a_config_maps_link_is_taken_up_without_a_signal(tmp_path, server):

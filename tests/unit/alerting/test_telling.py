@@ -46,7 +46,7 @@ class Receiver:
     def kept(self, seconds, due, audible=None, muted=None):
         """What is `due` is only kept firing; `audible` and `muted` hold beside it."""
         self.now = BEGIN + seconds
-        return self.hear(Firing(due, audible, muted))
+        return self.hear(Firing(due, audible, muted, lapsed=due))
 
     def hear(self, firing):
         seconds = self.now - BEGIN
@@ -244,6 +244,16 @@ def test_what_comes_back_while_it_is_kept_firing_is_no_news():
         slack.at(0, CRITICAL)
         slack.kept(10, CRITICAL, audible=beside)
         assert slack.at(20, CRITICAL) is None
+
+
+def test_what_flickers_beside_something_muted_is_told_once():
+    for receiver in (Receiver(), Receiver(PAGER)):
+        receiver.hear(Firing(CRITICAL, audible=CRITICAL, muted=CRITICAL))
+        for second in range(3, 60, 6):
+            receiver.kept(second, CRITICAL, muted=CRITICAL)
+            receiver.now += 3
+            receiver.hear(Firing(CRITICAL, audible=CRITICAL, muted=CRITICAL))
+        assert [each[1] for each in receiver.heard] == [OPENED]
 
 
 def test_what_comes_back_after_a_mute_that_ended_meanwhile_is_told_again():
