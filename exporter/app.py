@@ -181,7 +181,7 @@ class App:
 
     async def _put_in_force(self, config: Config, rules: RuleSet) -> None:
         """Go on with another configuration, losing no session and no alert that still applies."""
-        await self._web.follow(load_web(config.web.config_file))
+        self._web.follow(load_web(config.web.config_file))
         before, self._config = self._config, config
         self._keeper.chats = _chats(config)
         if config.log != before.log:

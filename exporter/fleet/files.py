@@ -7,8 +7,9 @@ import resource
 
 log = logging.getLogger(__name__)
 
-#: Files that an endpoint may have open, its session, its probe and what replaces one, and all else.
-_FILES_EACH, _FILES_BESIDES = 4, 200
+#: Files that an endpoint may have open, its session, its probe and what replaces one, and all else:
+#: two hundred clients of the pages, half of them only coming, and our own.
+_FILES_EACH, _FILES_BESIDES = 4, 300
 
 
 def allow_files(endpoints: int) -> None:

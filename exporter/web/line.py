@@ -7,8 +7,6 @@ and say nothing must not keep a page from leaving. uvicorn sets no limit before 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,9 +15,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PATIENCE_SECONDS = 15.0
 #: Clients at one time. Another takes the place of the one that was answered longest ago, or never.
 MOST_CLIENTS = 100
-#: Connections that the system accepts for us ahead of time.
-BACKLOG = 32
-_QUIET_SECONDS = 60.0
 
 
 class BoundedProtocol(H11Protocol):
@@ -62,24 +57,3 @@ class BoundedProtocol(H11Protocol):
         """Cut the line."""
         self.connections.discard(self)
         self.transport.abort()
-
-
-class QuietAccepting(logging.Filter):
-    """One line a minute, without a traceback, where the system has no file left for a client.
-
-    asyncio logs each attempt to accept one, many times a second.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said_at = float("-inf")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written."""
-        if "socket.accept() out of system resource" not in record.getMessage():
-            return True
-        record.msg, record.args, record.exc_info = "no file is left for another client", (), None
-        now = time.monotonic()
-        said = now - self._said_at < _QUIET_SECONDS
-        self._said_at = self._said_at if said else now
-        return not said

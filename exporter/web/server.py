@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
 from collections.abc import Iterator
 from email.utils import formatdate
+from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,16 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from exporter.config.web import WebConfig
 from exporter.web.api import alerts, healthz, holders, readyz
 from exporter.web.compatibility import Compatibility
-from exporter.web.line import BACKLOG, BoundedProtocol, QuietAccepting
+from exporter.web.door import Door
+from exporter.web.line import BoundedProtocol
 from exporter.web.login import Authentication, Login
 from exporter.web.page import page
 from exporter.web.port import Port
 from exporter.web.scrape import Scrape
 from exporter.web.silences import Silences
 from exporter.web.tls import tls_context
-
-#: A client that does not speak TLS is none.
-_HANDSHAKE_SECONDS = 10.0
 
 
 class ListenError(Exception):
@@ -99,6 +97,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, sock: socket.socket) -> None:
         super().__init__(config)
         self._sock = sock
+        self._door: Door | None = None
         self._leaving = asyncio.Event()
 
     @contextlib.contextmanager
@@ -108,28 +107,21 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's own
         """Listen, and be ready."""
         await self.lifespan.startup()
-        self.servers = [await self._listen()]
+        config, state = self.config, self.server_state
+        self._door = Door(
+            self._sock, lambda: BoundedProtocol(config, state, self.lifespan.state), config.ssl
+        )
+        self.servers = [cast("asyncio.Server", self._door)]
         self.started = True
 
-    async def switch(self, tls: ssl.SSLContext | None) -> None:
+    def switch(self, tls: ssl.SSLContext | None) -> None:
         """Meet clients with `tls` from now on; those that are here are answered and sent away."""
-        self.config.ssl = tls
-        before, self.servers = self.servers, [await self._listen()]
-        for server in before:
-            server.close()
+        if self._door is None:
+            self.config.ssl = tls
+            return
+        self._door.tls = tls
         for connection in tuple(self.server_state.connections):
             connection.shutdown()
-
-    async def _listen(self) -> asyncio.Server:
-        config = self.config
-        return await asyncio.get_running_loop().create_server(
-            lambda: BoundedProtocol(config, self.server_state, self.lifespan.state),
-            # Closed with the listener; what was bound at the start outlives it.
-            sock=self._sock.dup(),
-            ssl=config.ssl,
-            backlog=config.backlog,
-            ssl_handshake_timeout=None if config.ssl is None else _HANDSHAKE_SECONDS,
-        )
 
     async def main_loop(self) -> None:
         """Sleep until the end; uvicorn's ten looks a second cost as much as the polls."""
@@ -160,7 +152,6 @@ class Web:
             date_header=False,
             server_header=False,
             timeout_graceful_shutdown=1,
-            backlog=BACKLOG,
         )
         tls = security.tls_server_config
         config.load()
@@ -168,7 +159,6 @@ class Web:
         self._secured = config.ssl is not None
         self._server = _Server(config, sock)
         self._task: asyncio.Task[None] | None = None
-        self._quiet = QuietAccepting()
 
     @property
     def address(self) -> str:
@@ -176,7 +166,7 @@ class Web:
         host, port = self._sock.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    async def follow(self, security: WebConfig) -> None:
+    def follow(self, security: WebConfig) -> None:
         """Take up other users, certificates and demands on those of clients.
 
         Raises:
@@ -185,13 +175,12 @@ class Web:
         tls = security.tls_server_config
         context = None if tls is None else tls_context(tls)
         if self._secured or context is not None:
-            await self._server.switch(context)
+            self._server.switch(context)
         self._secured = context is not None
         self._login.follow(security.basic_auth_users)
 
     def start(self) -> None:
         """Serve, on the running loop."""
-        logging.getLogger("asyncio").addFilter(self._quiet)
         self._task = asyncio.get_running_loop().create_task(
             self._server.serve(sockets=[self._sock])
         )
@@ -199,7 +188,6 @@ class Web:
     async def stop(self, seconds: float) -> None:
         """Answer what is under way for at most `seconds`, then close."""
         self._server.leave()
-        logging.getLogger("asyncio").removeFilter(self._quiet)
         if self._task is None:
             self._sock.close()
             return

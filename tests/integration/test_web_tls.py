@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import socket
 import ssl
 import subprocess
 import time
@@ -18,6 +19,7 @@ from exporter.alerting.alerter import Book
 from exporter.alerting.board import Board
 from exporter.config.errors import ConfigError
 from exporter.config.web import WebConfig, load_web
+from exporter.web import door
 from exporter.web.port import Port
 from exporter.web.server import Web, bind
 from tests.support.certificates import Authority
@@ -52,7 +54,10 @@ def serve(config: WebConfig, ask: Callable[[Follow, str], Any]) -> Any:
         loop = asyncio.get_running_loop()
 
         def follow(other: WebConfig) -> None:
-            asyncio.run_coroutine_threadsafe(web.follow(other), loop).result(10)
+            async def now() -> None:
+                web.follow(other)
+
+            asyncio.run_coroutine_threadsafe(now(), loop).result(10)
 
         web.start()
         try:
@@ -145,6 +150,30 @@ def test_what_is_asked_of_clients_changes_while_the_pages_are_served(tmp_path):
         [False, True, False],
         [True, True, False],
     ]
+
+
+def test_clients_that_never_speak_tls_are_counted_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(door, "MOST_CLIENTS", 3)
+    authority = Authority(tmp_path)
+    pair = authority.certificate("server", "IP:127.0.0.1")
+
+    def ask(_follow: Follow, address: str) -> list[bytes]:
+        host, port = address.split(":")
+        with contextlib.ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+                for _ in range(4)
+            ]
+            # The first had to go for the fourth, and for one that speaks the second.
+            ended = [silent[0].recv(1)]
+            assert get(address, ssl.create_default_context(cafile=authority.ca))[0] == 200
+            ended.append(silent[1].recv(1))
+            silent[3].settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                silent[3].recv(1)
+        return ended
+
+    assert serve(security(tmp_path, pair), ask) == [b"", b""]
 
 
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(tmp_path):

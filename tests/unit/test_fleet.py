@@ -80,6 +80,6 @@ for endpoints in (10, 1000):
     print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["240", "600"]
+    assert done.stdout.split() == ["340", "600"]
     assert done.stderr == "too few open files are allowed; raise LimitNOFILE\n"
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != hard

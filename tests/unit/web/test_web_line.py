@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import http.client
-import logging
+import os
+import resource
 import socket
 
 from exporter.alerting.alerter import Book
@@ -8,6 +10,7 @@ from exporter.alerting.board import Board
 from exporter.web import line
 from exporter.web.port import Port
 from exporter.web.server import Web, bind
+from tests.support.receivers import eventually
 
 PORT = Port(Board(), lambda: 0.0, lambda: True, tuple, Book, list, "1.2.3")
 
@@ -81,19 +84,33 @@ def test_one_client_too_many_takes_the_place_of_the_one_that_waits_longest(monke
     assert left_waiting(monkeypatch, 60, 3, 3) == [True, False, False]
 
 
-def test_a_lack_of_files_is_said_once_a_minute_and_without_a_traceback(caplog):
-    quiet = line.QuietAccepting()
-    logger = logging.getLogger("asyncio")
-    logger.addFilter(quiet)
-    try:
-        for _ in range(3):
-            logger.error(
-                "socket.accept() out of system resource\nsocket: %s",
-                7,
-                exc_info=OSError(24, "files"),
-            )
-        logger.error("something else")
-    finally:
-        logger.removeFilter(quiet)
-    said = [(record.getMessage(), record.exc_info) for record in caplog.records]
-    assert said == [("no file is left for another client", None), ("something else", None)]
+def test_without_a_file_for_another_client_it_waits_and_says_so_once(caplog):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def served():
+        web = Web(PORT, bind("127.0.0.1", 0))
+        web.start()
+        host, port = web.address.split(":")
+        client, filled = socket.socket(), []
+        with client:
+            client.settimeout(10)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 20, hard))
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        filled.append(os.open(os.devnull, os.O_RDONLY))
+                await asyncio.to_thread(client.connect, (host, int(port)))
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                await asyncio.to_thread(
+                    eventually, lambda: "no client can be let in" in caplog.text, "said"
+                )
+            finally:
+                for each in filled:
+                    os.close(each)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            answer = await asyncio.to_thread(client.recv, 15)
+        await web.stop(5.0)
+        return answer
+
+    assert asyncio.run(served()) == b"HTTP/1.1 200 OK"
+    assert len(caplog.records) == 1
