@@ -165,6 +165,7 @@ class App:
             await self._stopping.wait()
         finally:
             reloading.cancel()
+            await asyncio.wait({reloading}, timeout=STOP_TURNS)
             await self._stop()
 
     async def _start(self) -> None:

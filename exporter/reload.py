@@ -125,8 +125,10 @@ class Reloader:
         """Until cancelled."""
         changes = Changes(await self._fingerprint())
         while True:
+            # Not wait_for, which loses a cancellation that comes with the answer.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), changes.pause)
+                async with asyncio.timeout(changes.pause):
+                    await self._asked.wait()
             found = await self._fingerprint()
             changed = self._config.watch and changes.look(found)
             if self._asked.is_set() or changed:

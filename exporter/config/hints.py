@@ -10,6 +10,8 @@ Schema = dict[str, Any]
 #: How alike two keys are, 0 to 1, for one to be a typing mistake for the other; a key of another
 #: mapping must be nearly the same.
 _HERE, _ELSEWHERE = 0.7, 0.8
+#: A key that half of the mappings have: some of them are enough to see that it is none of this one.
+_NAMED = 4
 
 
 def key_hint(location: Sequence[str | int], schema: Schema) -> str:
@@ -31,9 +33,15 @@ def key_hint(location: Sequence[str | int], schema: Schema) -> str:
     if not near:
         return ""
     above = _generic(location[:-1])
-    found = [place for place, name in places if name == near[0]]
-    best = min(found, key=lambda place: (not place.startswith(above), place.count("."), place))
-    return f"{near[0]} is a key of {best or 'the top level'}"
+    found = sorted({place or "the top level" for place, name in places if name == near[0]})
+    inside = [place for place in found if above and place.startswith(above)]
+    return f"{near[0]} is a key of {_either(inside or found)}"
+
+
+def _either(places: Sequence[str]) -> str:
+    """Places in words; of many the ones that are nearest to the top."""
+    nearest = sorted(places, key=lambda place: (place.count("."), place))[:_NAMED]
+    return " or ".join(nearest)
 
 
 def _expanded(node: Schema, schema: Schema) -> list[Schema]:

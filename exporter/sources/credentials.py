@@ -157,7 +157,9 @@ def describe(dsn: str) -> str:
 
 
 def addresses(dsn: str) -> tuple[str, ...]:
-    """HOST:PORT of each address in a DSN that `check_dsn` accepts.
+    """HOST:PORT of each address that a DSN leads to, by its service file and the environment too.
+
+    The name of a service that is not known stands for its addresses. `check_dsn` accepts the DSN.
 
     >>> addresses("postgresql://app:secret@db.example.com,[::1]:6543/shop")
     ('db.example.com:5432', '[::1]:6543')
@@ -166,11 +168,12 @@ def addresses(dsn: str) -> tuple[str, ...]:
 
 
 def _addresses(params: Mapping[str, str]) -> tuple[str, ...]:
-    if service := _service(params):
+    known = completed(params) or params
+    hosts = _list(known, "host") or _list(known, "hostaddr")
+    if not hosts and (service := _service(params)):
         return (service,)
-    hosts = _list(params, "host") or _list(params, "hostaddr")
-    hosts = hosts or [os.environ.get("PGHOST") or "localhost"]
-    ports = _list(params, "port") or [os.environ.get("PGPORT", "5432")]
+    hosts = hosts or ["localhost"]
+    ports = _list(known, "port") or ["5432"]
     ports = ports * len(hosts) if len(ports) == 1 else ports
     pairs = zip(hosts, ports, strict=False)
     return tuple(f"{f'[{h}]' if ':' in h else h}:{p or 5432}" for h, p in pairs)

@@ -251,8 +251,13 @@ def test_a_server_of_the_environment_is_named_so_that_no_other_has_its_name(dsn,
     for variable in ("PGHOST", "PGPORT", "PGSERVICE"):
         monkeypatch.delenv(variable, raising=False)
     assert read_config(None, {"DATABASE_URL": dsn}).servers[0].name == name
-    monkeypatch.setenv("PGHOST", "db-7")
-    assert read_config(None, {"DATABASE_URL": "user=app"}).servers[0].name == "db-7"
+    for variable, value, expected in (
+        ("PGHOSTADDR", "10.0.0.5", "10.0.0.5"),
+        ("PGHOST", "db-7,db-8", "db-7"),
+        ("PGPORT", "6000", "db-7:6000"),
+    ):
+        monkeypatch.setenv(variable, value)
+        assert read_config(None, {"DATABASE_URL": "user=app"}).servers[0].name == expected
 
 
 def test_nothing_at_all_says_what_to_set():
