@@ -90,3 +90,37 @@ def test_what_is_fixed_at_the_start_stays(tmp_path, logged):
     assert (config.install_id, config.listen) == ("pgheadroom", "127.0.0.1:9970")
     assert messages(logged()) == ["changed keys wait for a restart", "configuration reloaded"]
     assert logged()[0][1]["keys"] == "listen, install_id"
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_reload_that_is_asked_for_just_before_the_end_does_not_outlive_it(tmp_path, steps):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD)
+    force = Force()
+
+    async def scenario():
+        looked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        class Seen(Origin):
+            def fingerprint(self, config):
+                loop.call_soon_threadsafe(looked.set)
+                return super().fingerprint(config)
+
+        origin = Seen(path, {})
+        reloader = Reloader(origin, origin.read(), force, lambda: 1000.0)
+        running = asyncio.create_task(reloader.run())
+        await looked.wait()
+        # The thread has answered, and whoever runs waits to be asked.
+        await asyncio.to_thread(int)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        reloader.ask()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running}, timeout=10)
+        return running.cancelled()
+
+    assert asyncio.run(scenario())
+    assert force.configs == []

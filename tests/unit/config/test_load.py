@@ -90,6 +90,9 @@ listen: nowhere
          "servers[0].forecast: unknown key; forecast is a key of the top level"),
         ("servers: [{name: a, dsn: 'host=h', deadline: 1s}]\n",
          "servers[0].deadline: unknown key; deadline is a key of servers[].polling"),
+        (GOOD + "interval: 2s\n",
+         ("interval: unknown key; interval is a key of"
+          " heartbeat or polling or poolers[].polling or servers[].polling")),
         ("servers: [{name: a, dsn: 'host=h', qwerty: 1}]\n", "servers[0].qwerty: unknown key"),
         (GOOD + "receivers: [{name: s, type: slack, webhook_url: 'https://x', webhok_url: y}]\n",
          "receivers[0].webhok_url: unknown key; did you mean webhook_url?"),
