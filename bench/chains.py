@@ -16,10 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from bench.setting import stop
 from exporter.demo.postgres import EmbeddedPostgres
 from exporter.demo.receiver import Receiver
-from exporter.demo.watcher import Watcher, free_address
+from exporter.demo.watcher import Watcher, end, free_address
 
 LEVELS = {"70 %": 0.70, "85 %": 0.85}
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -100,7 +99,7 @@ def process(command: Sequence[str], log: Path, **environ: str) -> Iterator[None]
         try:
             yield
         finally:
-            stop(running)
+            end(running)
 
 
 @contextlib.contextmanager

@@ -17,9 +17,9 @@ import yaml
 
 from bench.crowd import DATABASES, ROLES
 from exporter.demo.postgres import EmbeddedPostgres
-from exporter.demo.watcher import child_environment, free_address
+from exporter.demo.watcher import child_environment, end, free_address
 
-_START_SECONDS, _STOP_SECONDS, _CROWD_SECONDS = 30.0, 10.0, 60.0
+_START_SECONDS, _CROWD_SECONDS = 30.0, 60.0
 Session = psycopg.Connection[tuple[object, ...]]
 
 
@@ -175,17 +175,7 @@ def _program(
             time.sleep(0.1)
         yield program
     finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, and see to it that it does."""
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 def _answers(program: Program) -> bool:

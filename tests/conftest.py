@@ -24,7 +24,8 @@ from tests.support.pgbouncer import PgBouncer
 settings.register_profile("untimed", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("untimed")
 
-#: In memory a new server costs a fifth of what it costs on a disk. A container may have little.
+#: Copying a data directory for a new server takes 0.04 s of CPU time in memory, and 0.2 s on a
+#: disk. A container may have little.
 _MEMORY, _LEAST = Path("/dev/shm"), 4 * 2**30  # noqa: S108  the same folder for all, as /tmp is
 if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _LEAST:
     scratch.SCRATCH = _MEMORY

@@ -43,6 +43,16 @@ class Reading:
     up: bool = False
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and see to it that it does; one that has ended already stays so."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Watcher:
     """`pgheadroom run` beside the launch; a context manager that stops it by its pid.
 
@@ -91,15 +101,8 @@ class Watcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if self._process is not None:
+            end(self._process)
 
     def kill(self) -> None:
         """SIGKILL, as the kernel does it when memory runs out."""

@@ -17,13 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bench import peer
-from exporter.demo.watcher import free_address
+from exporter.demo.watcher import end, free_address
 from tests.support.parts import needing, program
 from tests.support.receivers import eventually
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
 _PATH = "/usr/bin:/bin"
 
 
@@ -73,12 +72,7 @@ def _running(
         assert process.poll() is None, f"{command[0]} ended:\n{said}"
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,4 @@
 import math
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,17 +9,7 @@ from exporter.rules.evaluate import Index, RuleSet
 from exporter.rules.expression import parse
 from exporter.rules.model import Element, Rule
 from exporter.rules.vectors import AGGREGATIONS, EvaluationError, aggregated, by
-
-
-class Sample(NamedTuple):
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
-class Family(NamedTuple):
-    samples: list[Sample]
-
+from tests.support.engines import Family, Sample
 
 INF, NAN = math.inf, math.nan
 

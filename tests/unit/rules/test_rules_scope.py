@@ -1,7 +1,6 @@
 """What a rule may read: each server and each pooler is evaluated by itself, Prometheus sees all."""
 
 import re
-from typing import NamedTuple
 
 import pytest
 
@@ -12,6 +11,7 @@ from exporter.rules.evaluate import Index
 from exporter.rules.expression import ELSEWHERE, parse
 from exporter.rules.load import load_rules
 from exporter.rules.scope import scope_of
+from tests.support.engines import Family, Sample
 from tools.reference import every_family, metrics
 
 U = "pgheadroom_connections_used"
@@ -130,16 +130,6 @@ ACROSS = [
 @pytest.mark.parametrize(("text", "said"), ACROSS)
 def test_what_takes_endpoints_together_is_for_prometheus(text, said):
     assert any(said in each and each.endswith(ELSEWHERE) for each in problems(text)), problems(text)
-
-
-class Sample(NamedTuple):
-    name: str
-    labels: dict[str, str]
-    value: float
-
-
-class Family(NamedTuple):
-    samples: list[Sample]
 
 
 def endpoint(number, server, pooler):
